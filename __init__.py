@@ -1,0 +1,1 @@
+"""The root of regisseur in a checkout; never packaged."""

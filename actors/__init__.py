@@ -1,0 +1,1 @@
+"""actors: what lives. Owns every thread, socket, pipe and child process."""

@@ -1,0 +1,1 @@
+"""engine: the experiment: sweeps, run directories, the structured log and the command line."""
