@@ -1,0 +1,142 @@
+"""The reactor: one thread that waits for everything in one epoll.
+
+Owns the epoll and the timers. Knows nothing of actors, messages or processes:
+who wants to hear of a descriptor registers a function for it. All methods
+belong to the reactor's own thread, but for `start`, `stop` and `join`; other
+threads reach it through the bus.
+
+A function that raises is logged and the loop goes on: one broken handler must
+not stop the others.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import select
+import threading
+import time
+from collections.abc import Callable
+
+from ._context import here
+
+__all__ = ["READABLE", "WRITABLE", "Reactor", "Timer"]
+
+READABLE = select.EPOLLIN
+WRITABLE = select.EPOLLOUT
+
+_MAX_EVENTS = 256  # of one turn, so that timers and messages get their turn too
+
+logger = logging.getLogger("regisseur.reactor")
+
+
+class Timer:
+    """A call that is due at a time of the monotonic clock; made by `Reactor.call_later`."""
+
+    __slots__ = ("due", "function")
+
+    def __init__(self, due: float, function: Callable[[], None]) -> None:
+        self.due = due
+        self.function: Callable[[], None] | None = function
+
+    def cancel(self) -> None:
+        """Do not call; harmless when it was called already. Thread-safe."""
+        self.function = None
+
+
+class Reactor:
+    """The loop. `start` it once; `stop` it once.
+
+    Args:
+        name: of its thread.
+        on_turn: called at the end of every turn of the loop, in its thread.
+    """
+
+    def __init__(self, name: str, on_turn: Callable[[], None] | None = None) -> None:
+        self._epoll = select.epoll(sizehint=64)  # close-on-exec by default
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+        self._again: list[Callable[[], None]] = []
+        self._on_turn = on_turn
+        self._stopping = False
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self, setup: Callable[[], None]) -> None:
+        """Start the thread; *setup* is the first thing it calls. Any thread."""
+        self._again.append(setup)
+        self.thread.start()
+
+    def stop(self) -> None:
+        """Leave the loop at the end of this turn. The reactor's thread."""
+        self._stopping = True
+
+    def watch(self, fd: int, mask: int, handler: Callable[[int], None]) -> None:
+        """Call ``handler(events)`` whenever *fd* is ready (level-triggered)."""
+        self._epoll.register(fd, mask)
+        self._handlers[fd] = handler
+
+    def change(self, fd: int, mask: int) -> None:
+        """Wait for other events on a watched *fd*; 0 pauses it."""
+        self._epoll.modify(fd, mask)
+
+    def forget(self, fd: int) -> None:
+        """Stop watching *fd*; call it before closing the descriptor."""
+        if self._handlers.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def call_later(self, delay: float, function: Callable[[], None]) -> Timer:
+        """Call *function* after *delay* seconds."""
+        timer = Timer(time.monotonic() + delay, function)
+        heapq.heappush(self._timers, (timer.due, next(self._order), timer))
+        return timer
+
+    def call_again(self, function: Callable[[], None]) -> None:
+        """Call *function* in the next turn, without waiting."""
+        self._again.append(function)
+
+    def close(self) -> None:
+        """Close the epoll. After the thread has ended, or in a forked child."""
+        self._epoll.close()
+
+    def _run(self) -> None:
+        here.on_reactor = True
+        poll, handlers = self._epoll.poll, self._handlers
+        while not self._stopping:
+            if self._again:
+                due, self._again = self._again, []
+                for function in due:
+                    self._call(function)
+            for fd, events in poll(self._wait_seconds(), _MAX_EVENTS):
+                handler = handlers.get(fd)  # an earlier handler of this turn may have removed it
+                if handler is not None:
+                    try:
+                        handler(events)
+                    except Exception:
+                        logger.exception("a handler of descriptor %d failed; the reactor goes on", fd)
+            if self._timers:
+                self._run_timers()
+            if self._on_turn is not None:
+                self._call(self._on_turn)
+
+    def _wait_seconds(self) -> float:
+        if self._again or self._stopping:
+            return 0
+        while self._timers and self._timers[0][2].function is None:
+            heapq.heappop(self._timers)
+        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else -1
+
+    def _run_timers(self) -> None:
+        now = time.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            function = heapq.heappop(self._timers)[2].function
+            if function is not None:
+                self._call(function)
+
+    @staticmethod
+    def _call(function: Callable[[], None]) -> None:
+        try:
+            function()
+        except Exception:
+            logger.exception("%r failed; the reactor goes on", function)

@@ -1,0 +1,268 @@
+"""Actors: pykka's, but without a thread for each.
+
+`Actor` is a subclass of `pykka.Actor`. Where its messages are handled is one
+class attribute: in the reactor's thread, where it must never block
+(``blocking = False``: processes, hosts, groups, gateways), or in a thread of
+the worker pool, one message at a time (``blocking = True``: HTTP, code of the
+user's). `ThreadingActor` is the second kind under pykka's name, so that a
+script written for pykka runs unchanged.
+
+Takes: any object. Registered message types travel as msgpack, others are
+handed over by reference. Stops when told `stop`, or when handling a message
+that was told (not asked) raises.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import sys
+import threading
+from collections import deque
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+
+import pykka
+
+from ._context import here
+from .future import Future
+from .ref import ActorRef
+from .registry import ActorRegistry
+
+if TYPE_CHECKING:
+    from ._reactor import Timer
+    from .runtime import Runtime
+
+__all__ = ["Actor", "BlockingActor", "ThreadingActor"]
+
+logger = logging.getLogger("regisseur.actors")
+
+_numbers = itertools.count(1)
+
+
+class StopFlag:
+    """A `threading.Event` that costs a fiftieth of its memory until somebody waits for it."""
+
+    __slots__ = ("_event", "_set")
+    _lock: ClassVar[threading.Lock] = threading.Lock()  # of all flags: held for the time of two assignments
+
+    def __init__(self) -> None:
+        self._set = False
+        self._event: threading.Event | None = None
+
+    def is_set(self) -> bool:
+        """Whether the actor has stopped."""
+        return self._set
+
+    def set(self) -> None:
+        """Say that the actor has stopped."""
+        with self._lock:
+            self._set = True
+            event = self._event
+        if event is not None:
+            event.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the actor has stopped, at most *timeout* seconds; returns whether it has."""
+        with self._lock:
+            if self._set:
+                return True
+            if self._event is None:
+                self._event = threading.Event()
+            event = self._event
+        return event.wait(timeout)
+
+
+class Inbox:
+    """The messages that wait for a blocking actor; those of the others wait on the bus itself.
+
+    Not bounded: who floods a blocking actor is an actor of the same program,
+    and to drop or to block would turn a slow program into a wrong one.
+    """
+
+    __slots__ = ("_address", "_bus", "scheduled", "waiting")
+
+    def __init__(self, actor: Actor) -> None:
+        self._bus = actor.actor_runtime.bus
+        self._address = actor.actor_address
+        self.waiting: deque[Delivery] | None = deque() if actor.blocking else None
+        self.scheduled = False
+
+    def put(self, message: Any, /) -> None:
+        """Send *message* to the actor, by way of the bus."""
+        self._bus.tell(self._address, message)
+
+    def get(self) -> Any:
+        """The next waiting message. For the actor alone."""
+        if not self.waiting:
+            raise LookupError("no message waits")
+        return self.waiting.popleft().message
+
+    def empty(self) -> bool:
+        """Whether no message waits."""
+        return not self.waiting
+
+
+class Delivery:
+    """A message on its last steps, from the bus to the actor's hand."""
+
+    __slots__ = ("cause", "correlation", "message", "sender")
+
+    def __init__(self, message: Any, sender: str, correlation: int, cause: int) -> None:
+        self.message = message
+        self.sender = sender
+        self.correlation = correlation
+        self.cause = cause
+
+
+class Actor(pykka.Actor):
+    """Base of all actors; see `pykka.Actor` for the hooks, and the module for the two kinds.
+
+    ``__init__`` runs in the thread that calls `start`; ``on_start``,
+    ``on_receive``, ``on_stop``, ``on_failure`` and proxied calls run in the
+    reactor's thread or, for a blocking actor, in a worker, never two at once.
+    """
+
+    blocking: ClassVar[bool] = False
+    """True: messages are handled in a worker and may block. False: on the reactor, and must not."""
+    hidden: ClassVar[bool] = False
+    """True: not in the `ActorRegistry`: for actors that belong to the runtime."""
+
+    actor_runtime: Runtime
+    """The runtime in which this actor lives."""
+    actor_address: str
+    """The name under which the bus finds this actor, such as ``Counter-3``."""
+    actor_waits_for: Future[Any] | None = None
+    """The future this actor is blocked on, if any."""
+
+    @classmethod
+    def start(cls, *args: Any, **kwargs: Any) -> ActorRef[Self]:  # type: ignore[override]  # our ref is a pykka ref
+        """Start an actor in the current runtime; the arguments go to ``__init__``."""
+        actor = cls(*args, **kwargs)
+        if getattr(actor, "_actor_ref", None) is None:
+            raise TypeError(f"{cls.__name__}.__init__ must call super().__init__()")
+        return cast("ActorRef[Self]", actor.actor_runtime.bus.launch(actor))
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        # pykka's own __init__ would cost a uuid and an Event for each of 100,000 actors.
+        from .runtime import current_runtime
+
+        runtime = here.runtime or current_runtime()
+        number = next(_numbers)
+        self.actor_runtime = runtime
+        self.actor_urn = f"urn:regisseur:{runtime.node}:{number}"
+        self.actor_address = f"{type(self).__name__}-{number}"
+        self.actor_inbox = Inbox(self)
+        self.actor_stopped = StopFlag()  # type: ignore[assignment]  # an Event in what it can do
+        self._actor_ref = ActorRef(self)
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__} ({self.actor_urn})"
+
+    @property
+    def actor_ref(self) -> ActorRef[Self]:  # type: ignore[override]  # our ref is a pykka ref
+        """The reference to this actor."""
+        return cast("ActorRef[Self]", self._actor_ref)
+
+    def actor_later(self, delay: float, message: Any) -> Timer:
+        """Send *message* to this actor after *delay* seconds; ``cancel()`` of the result takes it back. Thread-safe."""
+        return self.actor_runtime.call_later(delay, lambda: self._tell_if_alive(message))
+
+    def _tell_if_alive(self, message: Any) -> None:
+        if not self.actor_stopped.is_set():
+            self.actor_runtime.bus.tell(self.actor_address, message)
+
+    # -- called by the bus, in the thread of this actor ---------------------------
+
+    def _begin(self) -> None:
+        here.actor, here.cause = self, 0
+        try:
+            self.on_start()
+        except Exception:
+            self._handle_failure(*sys.exc_info())
+        finally:
+            here.actor = None
+
+    def _take(self, delivery: Delivery) -> None:
+        """Handle one message, reply, and deal with what it raises as pykka does."""
+        bus, correlation = self.actor_runtime.bus, delivery.correlation
+        here.actor, here.cause = self, delivery.cause
+        try:
+            response = self._handle_receive(delivery.message)
+        except Exception as error:
+            if correlation:
+                logger.info("Exception returned from %s to caller:", self, exc_info=True)
+                bus.reply_error(delivery.sender, correlation, error)
+            else:
+                self._handle_failure(*sys.exc_info())
+                try:
+                    self.on_failure(*sys.exc_info())
+                except Exception:
+                    self._handle_failure(*sys.exc_info())
+        except BaseException as error:
+            logger.debug("%r in %s. Stopping all actors.", error, self)
+            self._stop()
+            if correlation:
+                bus.reply_error(delivery.sender, correlation, error)
+            ActorRegistry.stop_all(block=False)
+        else:
+            if correlation:
+                bus.reply(delivery.sender, correlation, response)
+        finally:
+            here.actor = None
+
+    # -- what pykka's Actor calls -------------------------------------------------
+
+    def _stop(self) -> None:
+        self._end(None)
+        try:
+            self.on_stop()
+        except Exception:
+            self._handle_failure(*sys.exc_info())
+
+    def _handle_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        runtime = self.actor_runtime
+        logger.error(
+            "Unhandled exception in %s; its last messages: %s",
+            self,
+            ", ".join(runtime.bus.last_messages(self.actor_address)) or "none",
+            exc_info=(exception_type, exception_value, traceback),  # type: ignore[arg-type]  # as sys.exc_info gives them
+        )
+        self._end(exception_value)
+
+    def _end(self, failure: BaseException | None) -> None:
+        if not self.actor_stopped.is_set():
+            ActorRegistry.unregister(self.actor_ref)
+            self.actor_stopped.set()
+            self.actor_runtime.bus.ended(self, failure)
+
+    @staticmethod
+    def _create_actor_inbox() -> Any:
+        raise NotImplementedError("the inbox is made by Actor.__init__")
+
+    @staticmethod
+    def _create_future() -> Future[Any]:
+        return Future()
+
+    def _start_actor_loop(self) -> None:
+        raise NotImplementedError("an actor has no loop of its own: the bus runs it")
+
+
+class BlockingActor(Actor):
+    """An actor whose code may block: it is run by the worker pool, one message at a time."""
+
+    blocking = True
+
+
+class ThreadingActor(BlockingActor):
+    """`BlockingActor` under the name that pykka's scripts use."""
+
+    use_daemon_thread: ClassVar[bool] = False
+    """Accepted for pykka's sake; it has no effect."""
+
+

@@ -1,0 +1,352 @@
+"""The bus: carries every message between actors.
+
+Inside a process all messages go through one ZeroMQ PUSH/PULL pair over inproc
+into the reactor's thread, which hands each to its actor: at once to one that
+lives on the reactor, by the worker pool to one that may block. So messages
+arrive in the order in which they were sent. What is addressed to
+``name@node`` goes to the node's link (see `links`).
+
+A message of a registered type is packed; any other object stays in a table
+here and only its number travels. Replies do not go through an inbox: they set
+the future of the one who asked.
+
+The inproc queue has no bound: its senders are the program itself, and a
+sender on the reactor that would block could never be unblocked. What comes
+from outside is bounded where it enters: pipes are not read while their reader
+is behind, and links to other processes have bounded queues.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgpack
+import pykka
+import zmq
+
+from ..protocols.envelope import Envelope, decode, decode_message, seal
+from ..protocols.errors import ProtocolError
+from ..protocols.message import is_message, message_type, type_of
+from ._context import here
+from .actor import Actor, Delivery
+from .future import Future
+from .registry import ActorRegistry
+
+if TYPE_CHECKING:
+    from ._reactor import Reactor
+    from .ref import ActorRef
+    from .runtime import Runtime
+
+__all__ = ["Bus", "Link"]
+
+_BATCH = 500  # messages handled before descriptors and timers get their turn
+_REMEMBERED = 256  # last messages kept for the story of a failed actor
+_ROUND = 100  # messages of one blocking actor in a row, before its worker takes another task
+
+_OBJECT = ""  # the kind of an envelope whose body is the number of an object in the table
+_CALL = "!"  # the same, and the object is a function for the reactor to call
+
+logger = logging.getLogger("regisseur.bus")
+
+
+class Link(Protocol):
+    """The way to another node; see `links`."""
+
+    def tell(self, to: str, message: Any, sender: str, correlation: int, cause: int) -> None:
+        """Send to actor *to* of that node."""
+
+
+class Bus:
+    """The bus of one runtime. Methods are thread-safe unless they say otherwise."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._context = zmq.Context()
+        self._pull = self._context.socket(zmq.PULL)
+        self._push = self._context.socket(zmq.PUSH)
+        for socket in (self._pull, self._push):
+            socket.set_hwm(0)
+            socket.linger = 0
+        address = f"inproc://{runtime.node}"
+        self._pull.bind(address)
+        self._push.connect(address)
+        # Reentrant, because a signal handler or a finalizer may send while its thread is sending.
+        self._lock = threading.RLock()
+        self._pack = msgpack.Packer().pack
+        self._objects: dict[int, Any] = {}
+        self._numbers = itertools.count(1)
+        self._actors: dict[str, Actor] = {}
+        self._asked: dict[int, tuple[Future[Any], str]] = {}
+        self._last: deque[tuple[str, str, int]] = deque(maxlen=_REMEMBERED)
+        self._closed = False
+        self.links: dict[str, Link] = {}
+        """Links to other nodes, by the node's name."""
+        self.dead_letters = 0
+        """How many messages found no actor."""
+        self.watchers: dict[str, list[Callable[[Actor, BaseException | None], None]]] = {}
+        """Functions to call, on the reactor, when the actor of this address ends."""
+
+    # -- sending ---------------------------------------------------------------
+
+    def tell(self, to: str, message: Any, *, correlation: int = 0) -> None:
+        """Send *message* to the actor with address *to*.
+
+        Raises:
+            pykka.ActorDeadError: the runtime has stopped.
+            ProtocolError, TypeError: the message can not travel.
+        """
+        actor = here.actor
+        sender, cause = (actor.actor_address, here.cause) if actor is not None else ("", 0)
+        if not cause:
+            cause = next(self._numbers)
+        if "@" in to:
+            self._tell_node(to, message, sender, correlation, cause)
+        elif is_message(message):
+            frame = seal(message, to, sender, correlation, cause)
+            if type_of(message).bulk:
+                self._send_with_bulk(frame, message.bulk)
+            else:
+                self._send(frame)
+        else:
+            self._send_object(_OBJECT, message, to, sender, correlation, cause)
+
+    def ask(self, to: str, message: Any, actor: Actor | None = None, *, timeout: float | None = None) -> Future[Any]:
+        """Send *message* to the actor with address *to* and return the future of its reply.
+
+        Args:
+            actor: the actor itself where it is known, for the search for circles.
+            timeout: seconds after which the future ends with `Timeout`; None: never.
+        """
+        future: Future[Any] = Future()
+        future.awaited_actor = actor
+        number = next(self._numbers)
+        self._asked[number] = (future, to)
+        try:
+            self.tell(to, message, correlation=number)
+        except BaseException:
+            del self._asked[number]
+            raise
+        if timeout is not None:
+            self._runtime.call_later(timeout, lambda: self._give_up(number, timeout))
+        return future
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Have the reactor call *function*, in order with the messages."""
+        self._send_object(_CALL, function, "", "", 0, 0)
+
+    def _send_object(self, kind: str, value: Any, to: str, sender: str, correlation: int, cause: int) -> None:
+        number = next(self._numbers)
+        self._objects[number] = value
+        with self._lock:
+            self._raise_if_closed()
+            self._push.send(self._pack((1, to, sender, correlation, cause, kind, (number,))))
+
+    def _send(self, frame: bytes) -> None:
+        with self._lock:
+            self._raise_if_closed()
+            self._push.send(frame)
+
+    def _send_with_bulk(self, frame: bytes, bulk: bytes) -> None:
+        with self._lock:
+            self._raise_if_closed()
+            self._push.send(frame, zmq.SNDMORE)
+            self._push.send(bulk)
+
+    def _raise_if_closed(self) -> None:
+        if self._closed:
+            raise pykka.ActorDeadError(self._runtime.why_closed())
+
+    def _tell_node(self, to: str, message: Any, sender: str, correlation: int, cause: int) -> None:
+        name, _, node = to.rpartition("@")
+        link = self.links.get(node)
+        if link is None:
+            raise pykka.ActorDeadError(f"no link to node {node!r}: connect to it first")
+        link.tell(name, message, sender, correlation, cause)
+
+    # -- replies ---------------------------------------------------------------
+
+    def reply(self, to: str, correlation: int, value: Any) -> None:
+        """Give *value* to who asked under *correlation*."""
+        asked = self._asked.pop(correlation, None) if "@" not in to else None
+        if asked is not None:
+            asked[0].offer(value)
+        elif "@" in to:
+            self._reply_node(to, correlation, value, None)
+
+    def reply_error(self, to: str, correlation: int, error: BaseException) -> None:
+        """End the future of who asked under *correlation* with *error*."""
+        asked = self._asked.pop(correlation, None) if "@" not in to else None
+        if asked is not None:
+            asked[0].offer_exception(error)
+        elif "@" in to:
+            self._reply_node(to, correlation, None, error)
+
+    def _reply_node(self, to: str, correlation: int, value: Any, error: BaseException | None) -> None:
+        from .links import Failure, Reply
+
+        answer = Reply(value) if error is None else Failure(type(error).__name__, str(error))
+        try:
+            self._tell_node(to, answer, "", correlation, 0)
+        except (TypeError, ProtocolError) as wrong:
+            self._tell_node(to, Failure(type(wrong).__name__, f"the reply can not travel: {wrong}"), "", correlation, 0)
+        except pykka.ActorDeadError:
+            self.dead_letters += 1  # whoever asked is gone
+
+    def _give_up(self, number: int, timeout: float) -> None:
+        from .future import Timeout
+
+        asked = self._asked.pop(number, None)
+        if asked is not None:
+            asked[0].offer_exception(Timeout(f"no reply from {asked[1]} after {timeout} seconds"))
+
+    # -- actors ----------------------------------------------------------------
+
+    def launch(self, actor: Actor) -> ActorRef[Any]:
+        """Register *actor* and have its life begin."""
+        self._raise_if_closed()
+        self._actors[actor.actor_address] = actor
+        if not actor.hidden:
+            ActorRegistry.register(actor.actor_ref)
+        if actor.blocking:
+            self.call(lambda: self._schedule(actor, Delivery(_BEGIN, "", 0, 0)))
+        else:
+            self.call(actor._begin)
+        return actor.actor_ref
+
+    def find(self, address: str) -> ActorRef[Any] | None:
+        """The ref of the actor of this node with this *address*, or None."""
+        actor = self._actors.get(address)
+        return None if actor is None else actor.actor_ref
+
+    def ended(self, actor: Actor, failure: BaseException | None) -> None:
+        """Told by *actor* in its own thread: it has stopped, because of *failure* if that is not None."""
+        self._actors.pop(actor.actor_address, None)
+        for watcher in self.watchers.pop(actor.actor_address, ()):
+            self.call(lambda w=watcher: w(actor, failure))  # type: ignore[misc]  # the default binds early
+
+    def last_messages(self, address: str) -> list[str]:
+        """Kinds or types of the last messages for *address*, the newest last."""
+        return [kind for to, kind, _ in list(self._last) if to == address]
+
+    # -- receiving: the reactor's thread ---------------------------------------
+
+    def attach(self, reactor: Reactor) -> None:
+        """Have *reactor* read this bus."""
+        self._reactor = reactor
+        reactor.watch(self._pull.get(zmq.FD), 1, self._drain)
+        reactor.call_again(self._drain_again)
+
+    def _drain_again(self) -> None:
+        self._drain(0)
+
+    def _drain(self, _events: int) -> None:
+        """Hand out what has come. ZeroMQ's descriptor tells of a change only: so read until nothing is left."""
+        receive = self._pull.recv
+        for _ in range(_BATCH):
+            try:
+                frame = receive(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            except zmq.ContextTerminated:
+                return
+            try:
+                self._hand_over(frame)
+            except Exception:
+                logger.exception("a message could not be handled")
+        self._reactor.call_again(self._drain_again)
+
+    def _hand_over(self, frame: bytes) -> None:
+        envelope = decode(frame)
+        to, sender, correlation, cause, kind, body, _ = envelope
+        if kind == _OBJECT:
+            message = self._objects.pop(body[0])
+        elif kind == _CALL:
+            self._objects.pop(body[0])()
+            return
+        elif message_type(kind).bulk:
+            message = decode_message(envelope, self._pull.recv())
+        else:
+            message = decode_message(envelope)
+        self.deliver(envelope, message)
+
+    def deliver(self, envelope: Envelope, message: Any) -> None:
+        """Give *message* to the actor it is for. The reactor's thread."""
+        to, sender, correlation, cause, kind = envelope[:5]
+        actor = self._actors.get(to)
+        self._last.append((to, kind or type(message).__name__, cause))
+        if actor is None or actor.actor_stopped.is_set():
+            self._dead_letter(to, sender, correlation, message)
+        elif actor.blocking:
+            self._schedule(actor, Delivery(message, sender, correlation, cause))
+        else:
+            actor._take(Delivery(message, sender, correlation, cause))
+
+    def _dead_letter(self, to: str, sender: str, correlation: int, message: Any) -> None:
+        if correlation:
+            if type(message).__name__ == "_ActorStop":
+                self.reply(sender, correlation, None)
+            else:
+                error = pykka.ActorDeadError(f"{to} stopped before handling the message")
+                self.reply_error(sender, correlation, error)
+        else:
+            self.dead_letters += 1
+            if self.dead_letters <= 10 or self.dead_letters % 1000 == 0:
+                logger.info("dead letter no. %d: %s for %s", self.dead_letters, type(message).__name__, to)
+
+    def _schedule(self, actor: Actor, delivery: Delivery) -> None:
+        """Put a message into the inbox of a blocking actor, and see that a worker comes."""
+        inbox = actor.actor_inbox
+        inbox.waiting.append(delivery)
+        if not inbox.scheduled:
+            inbox.scheduled = True
+            self._runtime.pool.submit(lambda: self._work(actor))
+
+    def _work(self, actor: Actor) -> None:
+        """Handle the waiting messages of a blocking actor. A worker's thread."""
+        waiting = actor.actor_inbox.waiting
+        for _ in range(_ROUND):
+            if not waiting:
+                break
+            delivery = waiting.popleft()
+            if delivery.message is _BEGIN:
+                actor._begin()
+            elif actor.actor_stopped.is_set():
+                self._dead_letter(actor.actor_address, delivery.sender, delivery.correlation, delivery.message)
+            else:
+                actor._take(delivery)
+        self.call(lambda: self._reschedule(actor))
+
+    def _reschedule(self, actor: Actor) -> None:
+        if actor.actor_inbox.waiting:
+            self._runtime.pool.submit(lambda: self._work(actor))
+        else:
+            actor.actor_inbox.scheduled = False
+
+    # -- the end ---------------------------------------------------------------
+
+    def close(self) -> None:
+        """End every future that waits, and close the sockets. After the reactor has ended."""
+        with self._lock:
+            self._closed = True
+        reason = pykka.ActorDeadError(self._runtime.why_closed())
+        for future, _ in [self._asked.pop(n) for n in list(self._asked)]:
+            future.offer_exception(reason)
+        self._objects.clear()
+        for actor in list(self._actors.values()):
+            ActorRegistry.unregister(actor.actor_ref)
+            actor.actor_stopped.set()
+        self._actors.clear()
+        self._context.destroy(linger=0)
+
+    def abandon(self) -> None:
+        """In a forked child: refuse to send, and touch nothing that the parent still uses."""
+        self._lock = threading.RLock()
+        self._closed = True
+
+
+_BEGIN = object()  # the first delivery of a blocking actor: its on_start

@@ -1,0 +1,309 @@
+"""Futures: one object with the ways of pykka, `concurrent.futures` and asyncio.
+
+A `Future` can be waited for with ``get(timeout=)`` and ``result(timeout)``,
+passed to `concurrent.futures.wait` and `asyncio.wrap_future`, awaited (the
+event loop keeps running), mapped, filtered, joined and reduced.
+
+Waiting is checked, so that a mistake is an error and not a hang: the reactor's
+thread may never wait, and actors that wait for each other in a circle get a
+`DeadlockError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import functools
+import queue
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import pykka
+
+from ._context import here
+
+if TYPE_CHECKING:
+    from .actor import Actor
+
+__all__ = ["DeadlockError", "Future", "FutureSetError", "Timeout", "get_all"]
+
+T = TypeVar("T")
+J = TypeVar("J")
+M = TypeVar("M")
+R = TypeVar("R")
+
+_ExcInfo = (
+    tuple[type[BaseException], BaseException | None, TracebackType | None] | tuple[None, None, None] | BaseException
+)
+_NOTHING: Any = object()
+
+
+class Timeout(pykka.Timeout, TimeoutError):
+    """The result did not come in time; the text says after how many seconds."""
+
+
+class FutureSetError(concurrent.futures.InvalidStateError, queue.Full):
+    """The future has a result already (`queue.Full` too, as pykka's futures raise)."""
+
+
+class DeadlockError(RuntimeError):
+    """Waiting would never end: actors wait for each other, or the reactor for itself."""
+
+
+class Future(concurrent.futures.Future[T], pykka.Future[T]):
+    """A result that is there now or later.
+
+    It is set by one thread and read by any. Functions given to
+    `add_done_callback` run in the thread that sets the result, often the
+    reactor's: they must not block.
+    """
+
+    _hook: Callable[[float | None], T] | None = None
+    _hook_value: Any = _NOTHING
+    awaited_actor: Actor | None = None
+    """The actor whose reply this is, as far as it is known: for the search for circles."""
+
+    def __init__(self) -> None:
+        concurrent.futures.Future.__init__(self)
+
+    __repr__ = concurrent.futures.Future.__repr__
+
+    # -- setting ---------------------------------------------------------------
+
+    def set(self, value: T | None = None) -> None:
+        """Set the result.
+
+        Raises:
+            FutureSetError: there is one already.
+        """
+        if self._hook is not None:
+            raise FutureSetError("the future has a get hook already")
+        self.set_result(cast("T", value))
+
+    def set_result(self, result: T) -> None:
+        """As `concurrent.futures.Future.set_result`. Raises `FutureSetError`."""
+        try:
+            super().set_result(result)
+        except concurrent.futures.InvalidStateError as error:
+            raise FutureSetError(*error.args) from None
+
+    def set_exception(self, exc_info: _ExcInfo | None = None) -> None:  # type: ignore[override]  # joins two signatures
+        """Set an exception as the result.
+
+        Args:
+            exc_info: an exception, or a triple as of `sys.exc_info`; without
+                it, the exception being handled.
+
+        Raises:
+            FutureSetError: there is a result already.
+        """
+        if self._hook is not None:
+            raise FutureSetError("the future has a get hook already")
+        if exc_info is None:
+            exc_info = sys.exc_info()
+        try:
+            super().set_exception(_exception_of(exc_info))
+        except concurrent.futures.InvalidStateError as error:
+            raise FutureSetError(*error.args) from None
+
+    def offer(self, value: T) -> bool:
+        """Set the result unless the future is done or cancelled. Returns whether it was set."""
+        try:
+            self.set_result(value)
+        except FutureSetError:
+            return False
+        return True
+
+    def offer_exception(self, error: BaseException) -> bool:
+        """Set an exception unless the future is done or cancelled. Returns whether it was set."""
+        try:
+            self.set_exception(error)
+        except FutureSetError:
+            return False
+        return True
+
+    # -- reading ---------------------------------------------------------------
+
+    def get(self, *, timeout: float | None = None) -> T:
+        """The result, waiting for it at most *timeout* seconds; None: as long as it takes.
+
+        Raises:
+            Timeout: it did not come in time.
+            DeadlockError: it can never come.
+            BaseException: the exception that was set as the result.
+        """
+        if self._hook is not None:
+            if self._hook_value is _NOTHING:
+                self._hook_value = self._hook(timeout)
+            return cast("T", self._hook_value)
+        return self.result(timeout)
+
+    def result(self, timeout: float | None = None) -> T:
+        """As `get`, with the name and the order of `concurrent.futures`."""
+        if self._hook is not None:
+            return self.get(timeout=timeout)
+        self._wait(timeout)
+        return super().result(0)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """The exception that was set, or None after a good result. Raises as `get`, but for that exception."""
+        self._wait(timeout)
+        return super().exception(0)
+
+    def _wait(self, timeout: float | None) -> None:
+        if self.done():
+            return
+        if here.on_reactor:
+            raise DeadlockError("the reactor's thread must not wait for a result: use add_done_callback")
+        try:
+            if here.runtime is None:
+                super().exception(timeout)
+            else:
+                self._wait_in_worker(timeout)
+        except concurrent.futures.CancelledError:
+            pass  # told by result(0)
+        except TimeoutError:
+            if not self.done():
+                raise Timeout(f"no result after {timeout} seconds") from None
+
+    def _wait_in_worker(self, timeout: float | None) -> None:
+        assert here.runtime is not None
+        asker = here.actor
+        if asker is not None:
+            asker.actor_waits_for = self
+            _refuse_circle(asker)
+        try:
+            with here.runtime.pool.waiting():
+                super().exception(timeout)
+        finally:
+            if asker is not None:
+                asker.actor_waits_for = None
+
+    # -- combining -------------------------------------------------------------
+
+    def set_get_hook(self, func: Callable[[float | None], T]) -> None:
+        """Have *func* called with the timeout at the first `get`; what it returns is the result.
+
+        Raises:
+            FutureSetError: there is a result already.
+        """
+        if self.done():
+            raise FutureSetError("the future has a result already")
+        self._hook = func
+
+    def map(self, func: Callable[[T], M]) -> Future[M]:
+        """A future of ``func(result)``. *func* runs in a worker, or in the thread that sets this future."""
+        return _derive([self], lambda values: func(values[0]))
+
+    def filter(self: Future[Iterable[J]], func: Callable[[J], bool]) -> Future[Iterable[J]]:  # type: ignore[override]  # our own class
+        """A future of the items of the result for which *func* is true."""
+        return _derive([self], lambda values: list(filter(func, values[0])))
+
+    def join(self, *futures: pykka.Future[Any]) -> Future[Iterable[Any]]:
+        """A future of the list of the results of this future and *futures*."""
+        return _derive([self, *futures], list)
+
+    def reduce(self: Future[Iterable[J]], func: Callable[[R, J], R], *args: R) -> Future[R]:  # type: ignore[override]  # our own class
+        """A future of ``functools.reduce(func, result, *args)``."""
+        return _derive([self], lambda values: functools.reduce(func, values[0], *args))
+
+    def __await__(self) -> Generator[Any, None, T]:
+        """Wait without blocking the event loop; cancelling the wait does not cancel a result under way."""
+        if self._hook is not None:
+            return asyncio.get_running_loop().run_in_executor(None, self.get).__await__()
+        return asyncio.wrap_future(self).__await__()
+
+    __iter__ = __await__  # type: ignore[assignment]  # as in pykka
+
+
+def get_all(futures: Iterable[pykka.Future[T]], *, timeout: float | None = None) -> list[T]:
+    """The results of all *futures*, each waited for at most *timeout* seconds.
+
+    Raises:
+        Timeout: one did not come in time.
+    """
+    return [future.get(timeout=timeout) for future in futures]
+
+
+def _exception_of(exc_info: _ExcInfo) -> BaseException:
+    if isinstance(exc_info, BaseException):
+        return exc_info
+    kind, value, trace = exc_info
+    if kind is None:
+        raise ValueError("no exception is being handled: pass one to set_exception")
+    if value is None:
+        value = kind()
+    return value.with_traceback(trace) if trace is not None and value.__traceback__ is not trace else value
+
+
+def _refuse_circle(asker: Actor) -> None:
+    """Raise where the actors waited for lead back to *asker*.
+
+    Each waiter writes what it waits for before it looks; so of the actors of a
+    circle at least the last to come sees all of it.
+    """
+    seen = [asker]
+    other = _awaited_by(asker)
+    while other is not None and other not in seen:
+        seen.append(other)
+        other = _awaited_by(other)
+    if other is asker:
+        circle = " -> ".join(str(a) for a in [*seen, asker])
+        raise DeadlockError(f"{asker} would wait for ever for a reply, in a circle: {circle}")
+
+
+def _awaited_by(actor: Actor) -> Actor | None:
+    """The actor that *actor* waits for; None as soon as the reply is there, even if it has not woken up yet."""
+    future = actor.actor_waits_for
+    return None if future is None or future.done() else future.awaited_actor
+
+
+class _Countdown:
+    """Calls *function* once when it was told *count* times. Thread-safe."""
+
+    def __init__(self, count: int, function: Callable[[], None]) -> None:
+        self._left = count
+        self._function = function
+        self._lock = threading.Lock()
+
+    def __call__(self, _: object) -> None:
+        with self._lock:
+            self._left -= 1
+            last = self._left == 0
+        if last:
+            self._function()
+
+
+def _derive(sources: list[Any], compute: Callable[[list[Any]], M]) -> Future[M]:
+    """A future of ``compute(results)``, set when all *sources* are done.
+
+    Where a source knows no callbacks (a future of pykka's own, or one with a
+    get hook), the computation waits for the first `get`, as in pykka.
+    """
+    derived: Future[M] = Future()
+    if not all(isinstance(s, Future) and s._hook is None for s in sources):
+        derived.set_get_hook(lambda timeout: compute([s.get(timeout=timeout) for s in sources]))
+        return derived
+
+    def settle() -> None:
+        try:
+            derived.offer(compute([s.result(0) for s in sources]))
+        except BaseException as error:
+            derived.offer_exception(error)
+
+    def ready() -> None:
+        if here.on_reactor and here.runtime is not None:
+            here.runtime.pool.submit(settle)
+        else:
+            settle()
+
+    derived.awaited_actor = next((s.awaited_actor for s in sources if s.awaited_actor is not None), None)
+    countdown = _Countdown(len(sources), ready)
+    for source in sources:
+        source.add_done_callback(countdown)
+    return derived
+
+

@@ -1,0 +1,85 @@
+"""The registry of running actors, with the methods that pykka documents.
+
+Ours is a dict and not a list: starting and stopping 100,000 actors takes
+linear time. It holds the actors of this package; those that a script starts
+with pykka's own `ThreadingActor` are in pykka's registry, as ever.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .actor import Actor
+    from .ref import ActorRef
+
+__all__ = ["ActorRegistry"]
+
+
+class ActorRegistry:
+    """All running actors of this process. Only class methods; thread-safe."""
+
+    _refs: dict[str, ActorRef[Any]] = {}  # noqa: RUF012  # shared by all on purpose: it is the one registry
+    _lock = threading.RLock()
+
+    @classmethod
+    def register(cls, actor_ref: ActorRef[Any]) -> None:
+        """Add an actor; `Actor.start` does it."""
+        cls._refs[actor_ref.actor_urn] = actor_ref
+
+    @classmethod
+    def unregister(cls, actor_ref: ActorRef[Any]) -> None:
+        """Remove an actor; its end does it. Harmless when it is not there."""
+        cls._refs.pop(actor_ref.actor_urn, None)
+
+    @classmethod
+    def get_all(cls) -> list[ActorRef[Any]]:
+        """The refs of all running actors."""
+        return list(cls._refs.copy().values())
+
+    @classmethod
+    def get_by_class(cls, actor_class: type[Actor]) -> list[ActorRef[Any]]:
+        """The refs of the running actors of *actor_class* or a subclass."""
+        return [ref for ref in cls.get_all() if issubclass(ref.actor_class, actor_class)]
+
+    @classmethod
+    def get_by_class_name(cls, actor_class_name: str) -> list[ActorRef[Any]]:
+        """The refs of the running actors whose class has this name."""
+        return [ref for ref in cls.get_all() if ref.actor_class.__name__ == actor_class_name]
+
+    @classmethod
+    def get_by_urn(cls, actor_urn: str) -> ActorRef[Any] | None:
+        """The ref of the running actor with this URN, or None."""
+        return cls._refs.get(actor_urn)
+
+    @classmethod
+    def broadcast(cls, message: Any, target_class: type[Actor] | str | None = None) -> None:
+        """Tell *message* to all running actors, or to those of a class given itself or by name."""
+        if isinstance(target_class, str):
+            targets = cls.get_by_class_name(target_class)
+        elif target_class is not None:
+            targets = cls.get_by_class(target_class)
+        else:
+            targets = cls.get_all()
+        for ref in targets:
+            if ref.is_alive():
+                ref.tell(message)
+
+    @classmethod
+    def stop_all(cls, *, block: bool = True, timeout: float | None = None) -> list[Any]:
+        """Stop all running actors, the last started first.
+
+        Args:
+            block: wait until each has stopped; else return futures.
+            timeout: seconds to wait for each.
+
+        Returns:
+            for each actor whether it was running, or the future of that.
+        """
+        return [ref.stop(block=block, timeout=timeout) for ref in reversed(cls.get_all())]
+
+    @classmethod
+    def forget_all(cls) -> None:
+        """Empty the registry: in a forked child, where none of these actors runs."""
+        cls._refs = {}

@@ -1,0 +1,250 @@
+"""The runtime: one reactor, one bus, one worker pool, and the actors on them.
+
+A script never has to make one: the first actor or process does
+(`current_runtime`). It ends with the interpreter, or when told to; a forked
+child gets a fresh one on first use. Tests may make several and install one
+with `use_runtime`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import secrets
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from ._context import here
+from ._pool import WorkerPool
+from ._reactor import Reactor, Timer
+from .bus import Bus
+from .registry import ActorRegistry
+
+if TYPE_CHECKING:
+    from ._io import IoActor
+    from .ref import ActorRef
+
+__all__ = ["Runtime", "current_runtime", "stop_runtime", "use_runtime"]
+
+_STOP_SECONDS = 2.0
+
+
+class Runtime:
+    """Where actors live. Start it with `start`, or as a context manager.
+
+    Args:
+        name: prefix of the names of its threads.
+    """
+
+    def __init__(self, name: str = "regisseur") -> None:
+        self.name = name
+        self.node = secrets.token_hex(8)
+        """Name of this node of the bus: 16 hex digits, new for every runtime."""
+        self.pid = os.getpid()
+        self._state = "new"
+        self._lock = threading.RLock()
+        self.bus: Bus
+        self.pool: WorkerPool
+        self.reactor: Reactor
+        self._io: ActorRef[IoActor] | None = None
+        self._turn_hooks: list[Callable[[], None]] = []
+        self._stop_hooks: list[Callable[[], None]] = []
+        self._fork_hooks: list[Callable[[], None]] = []
+
+    @property
+    def running(self) -> bool:
+        """Whether actors can live here now."""
+        return self._state == "running" and self.pid == os.getpid()
+
+    def start(self) -> Runtime:
+        """Start the reactor's thread. Returns the runtime itself.
+
+        Raises:
+            RuntimeError: it has been started before.
+        """
+        with self._lock:
+            if self._state != "new":
+                raise RuntimeError(f"this runtime is {self._state}: make a new one")
+            self.bus = Bus(self)
+            self.pool = WorkerPool(self, self.name)
+            self.reactor = Reactor(f"{self.name}-reactor", self._end_turn)
+            self._state = "running"
+            _all.add(self)
+        self.reactor.start(self._enter_reactor)
+        return self
+
+    def stop(self, timeout: float = _STOP_SECONDS) -> None:
+        """End everything that lives here: processes, actors, threads. Any thread but the reactor's.
+
+        Every future that waits ends with `pykka.ActorDeadError`. Does nothing when it has stopped already.
+
+        Args:
+            timeout: seconds to wait for the reactor, and again for the workers.
+        """
+        with self._lock:
+            if self._state != "running":
+                return
+            self._state = "stopping"
+        if self.pid == os.getpid():
+            self._stop_here(timeout)
+        self._state = "stopped"
+
+    def _stop_here(self, timeout: float) -> None:
+        done = threading.Event()
+
+        def leave() -> None:
+            for hook in reversed(self._stop_hooks):
+                with contextlib.suppress(OSError):
+                    hook()
+            self.reactor.stop()
+            done.set()
+
+        self.bus.call(leave)
+        done.wait(timeout)
+        self.reactor.thread.join(timeout)
+        self.pool.stop(timeout)
+        if not self.reactor.thread.is_alive():
+            self.bus.close()
+            self.reactor.close()
+
+    def __enter__(self) -> Runtime:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def why_closed(self) -> str:
+        """Why nothing can be sent any more, as a sentence."""
+        if self.pid != os.getpid():
+            return (
+                f"this belongs to process {self.pid}, of which this process ({os.getpid()}) is a fork: "
+                "start actors and processes anew here"
+            )
+        return "the runtime has been stopped"
+
+    # -- for the parts that live here ---------------------------------------------
+
+    @property
+    def io(self) -> ActorRef[IoActor]:
+        """The I/O actor, which owns all pipes and children; started on first use."""
+        if self._io is None:
+            with self._lock:
+                if self._io is None:
+                    from ._io import IoActor
+
+                    self._io = IoActor.start_in(self)
+        return self._io
+
+    def call_later(self, delay: float, function: Callable[[], None]) -> Timer:
+        """Have the reactor call *function* after *delay* seconds. Thread-safe."""
+        if here.on_reactor and here.runtime is self:
+            return self.reactor.call_later(delay, function)
+        timer = Timer(0.0, function)
+        self.bus.call(lambda: self._arm(timer, delay))
+        return timer
+
+    def _arm(self, timer: Timer, delay: float) -> None:
+        def fire() -> None:
+            if timer.function is not None:
+                timer.function()
+
+        self.reactor.call_later(delay, fire)
+
+    def on_turn(self, hook: Callable[[], None]) -> None:
+        """Call *hook* at the end of every turn of the reactor. The reactor's thread."""
+        self._turn_hooks.append(hook)
+
+    def on_stop(self, hook: Callable[[], None]) -> None:
+        """Call *hook* on the reactor when the runtime stops; the last added first."""
+        self._stop_hooks.append(hook)
+
+    def on_fork(self, hook: Callable[[], None]) -> None:
+        """Call *hook* in a forked child, where this runtime is dead: to close what it inherited."""
+        self._fork_hooks.append(hook)
+
+    def _enter_reactor(self) -> None:
+        here.runtime = self
+        self.bus.attach(self.reactor)
+
+    def _end_turn(self) -> None:
+        for hook in self._turn_hooks:
+            hook()
+
+    def abandon(self) -> None:
+        """In a forked child: this runtime lives in the parent; close our copies of its descriptors."""
+        self._lock = threading.RLock()
+        self._state = "stopped"
+        self.bus.abandon()
+        for hook in self._fork_hooks:
+            with contextlib.suppress(OSError):
+                hook()
+        self.reactor.close()
+
+
+_lock = threading.Lock()
+_current: Runtime | None = None
+_all: weakref.WeakSet[Runtime] = weakref.WeakSet()
+_inherited: list[Any] = []  # runtimes of the parent: kept, so that no finalizer touches their sockets
+_hooks_installed = False
+
+
+def current_runtime() -> Runtime:
+    """The runtime of this process, started on first use. Thread-safe.
+
+    Inside an actor or a handler it is the runtime that runs it.
+    """
+    global _current, _hooks_installed
+    if here.runtime is not None and here.runtime.running:
+        return here.runtime
+    runtime = _current
+    if runtime is not None and runtime.running:
+        return runtime
+    with _lock:
+        if _current is None or not _current.running:
+            if not _hooks_installed:
+                _hooks_installed = True
+                atexit.register(_stop_all)
+                os.register_at_fork(after_in_child=_after_fork)
+            _current = Runtime().start()
+        return _current
+
+
+def stop_runtime(timeout: float = _STOP_SECONDS) -> None:
+    """Stop the runtime of this process, if there is one; the next use starts a fresh one."""
+    runtime = _current
+    if runtime is not None:
+        runtime.stop(timeout)
+
+
+@contextlib.contextmanager
+def use_runtime(runtime: Runtime) -> Iterator[Runtime]:
+    """Make *runtime*, which is running, the current one of this process for a while: for tests."""
+    global _current
+    with _lock:
+        previous, _current = _current, runtime
+    try:
+        yield runtime
+    finally:
+        with _lock:
+            _current = previous
+
+
+def _stop_all() -> None:
+    for runtime in list(_all):
+        runtime.stop()
+
+
+def _after_fork() -> None:
+    """In a forked child no thread of ours runs: forget the parent's runtimes, without touching its sockets."""
+    global _current, _lock
+    _lock = threading.Lock()
+    here.runtime, here.actor, here.on_reactor = None, None, False
+    for runtime in list(_all):
+        _inherited.append(runtime)
+        runtime.abandon()
+    _all.clear()
+    _current = None
+    ActorRegistry.forget_all()
