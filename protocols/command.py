@@ -38,23 +38,10 @@ NAME_LENGTH = 39
 """Characters of the longest name that name_from_cmdline gives."""
 
 RLIMITS = frozenset(
-    [
-        "as",
-        "core",
-        "cpu",
-        "data",
-        "fsize",
-        "memlock",
-        "msgqueue",
-        "nice",
-        "nofile",
-        "nproc",
-        "rss",
-        "rtprio",
-        "rttime",
-        "sigpending",
-        "stack",
-    ]
+    (
+        *("as", "core", "cpu", "data", "fsize", "memlock", "msgqueue", "nice"),
+        *("nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"),
+    )
 )
 """The limits that prlimit_argv knows: the names of resource.RLIMIT_*, in lower case."""
 

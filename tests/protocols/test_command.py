@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from regisseur.protocols.command import (
     NAME_LENGTH,
     RLIMITS,
+    Limit,
     argv_from_cmdline,
     compact_output,
     name_from_cmdline,
@@ -88,7 +89,12 @@ def test_without_limits_the_command_is_not_wrapped() -> None:
 
 
 def test_limits_are_given_to_prlimit_before_the_command() -> None:
-    limits = {"nofile": 1024, "as": (2**30, None), "core": (0, "unlimited"), "stack": -1}
+    limits: dict[str, Limit | tuple[Limit, Limit]] = {
+        "nofile": 1024,
+        "as": (2**30, None),
+        "core": (0, "unlimited"),
+        "stack": -1,
+    }
 
     assert prlimit_argv(["true"], limits) == (
         "prlimit",
@@ -113,7 +119,7 @@ def test_an_unknown_limit_is_refused_with_the_known_ones() -> None:
 @pytest.mark.parametrize("limit", [(1, 2, 3), "many", -2, None, (None, None), True, 1.5])
 def test_an_ill_formed_limit_is_refused(limit: object) -> None:
     with pytest.raises(ValueError, match="resource limit 'nofile'"):
-        prlimit_argv(["true"], {"nofile": limit})  # type: ignore[arg-type]  # that is what is tested
+        prlimit_argv(["true"], {"nofile": limit})  # type: ignore[dict-item]  # that is what is tested
 
 
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="needs the prlimit tool of util-linux")

@@ -29,9 +29,7 @@ def test_a_duration_is_read(text: str, seconds: float) -> None:
     assert seconds == parse_duration(text)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "abc", "-3", "+4", "1e3", "inf", "nan", "1:30", "1:2:3:4", "2d", "-1:00:00", "\u0661"]
-)
+@pytest.mark.parametrize("text", ["", "abc", "-3", "+4", "1e3", "inf", "nan", "1:30", "1:2:3:4", "-1:00:00", "\u0661"])
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="unsupported duration") as caught:
         parse_duration(text)
