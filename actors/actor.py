@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import pykka
+from pykka import messages
 
 from ._context import here
 from .future import Future
@@ -183,16 +184,22 @@ class Actor(pykka.Actor):
         finally:
             here.actor = None
 
-    def _take(self, delivery: Delivery) -> None:
-        """Handle one message, reply, and deal with what it raises as pykka does."""
-        bus, correlation = self.actor_runtime.bus, delivery.correlation
-        here.actor, here.cause = self, delivery.cause
+    def _take(self, message: Any, sender: str, correlation: int, cause: int) -> None:
+        """Handle one message, reply, and deal with what it raises as pykka does.
+
+        The bus resets ``here.actor`` when it has handed out all there was.
+        """
+        bus = self.actor_runtime.bus
+        here.actor, here.cause = self, cause
         try:
-            response = self._handle_receive(delivery.message)
+            if type(message) in _PYKKA_MESSAGES:
+                response = self._handle_receive(message)
+            else:
+                response = self.on_receive(message)
         except Exception as error:
             if correlation:
                 logger.info("Exception returned from %s to caller:", self, exc_info=True)
-                bus.reply_error(delivery.sender, correlation, error)
+                bus.reply_error(sender, correlation, error)
             else:
                 self._handle_failure(*sys.exc_info())
                 try:
@@ -203,22 +210,21 @@ class Actor(pykka.Actor):
             logger.debug("%r in %s. Stopping all actors.", error, self)
             self._stop()
             if correlation:
-                bus.reply_error(delivery.sender, correlation, error)
+                bus.reply_error(sender, correlation, error)
             ActorRegistry.stop_all(block=False)
         else:
             if correlation:
-                bus.reply(delivery.sender, correlation, response)
-        finally:
-            here.actor = None
+                bus.reply(sender, correlation, response)
 
     # -- what pykka's Actor calls -------------------------------------------------
 
-    def _stop(self) -> None:
+    def _stop(self) -> bool:  # type: ignore[override]  # pykka's returns None: its ref makes the True of it
         self._end(None)
         try:
             self.on_stop()
         except Exception:
             self._handle_failure(*sys.exc_info())
+        return True
 
     def _handle_failure(
         self,
@@ -251,6 +257,9 @@ class Actor(pykka.Actor):
 
     def _start_actor_loop(self) -> None:
         raise NotImplementedError("an actor has no loop of its own: the bus runs it")
+
+
+_PYKKA_MESSAGES = frozenset({messages.ProxyCall, messages.ProxyGetAttr, messages.ProxySetAttr, messages._ActorStop})
 
 
 class BlockingActor(Actor):

@@ -100,18 +100,11 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         Raises:
             Timeout: it did not stop within *timeout* seconds.
         """
-        stopped: Future[bool] = Future()
-        asked = self.ask(messages._ActorStop(), block=False)  # noqa: SLF001  # pykka has no public name for it
-
-        def settle(_: object) -> None:
-            error = asked.exception(0)
-            if error is None:
-                stopped.offer(True)
-            elif isinstance(error, pykka.ActorDeadError):
-                stopped.offer(False)
-            else:
-                stopped.offer_exception(error)
-
-        stopped.awaited_actor = asked.awaited_actor
-        asked.add_done_callback(settle)
-        return stopped.get(timeout=timeout) if block else stopped
+        future: Future[bool]
+        if self.actor_stopped.is_set():
+            future = Future()
+            future.set(False)
+        else:
+            stop = messages._ActorStop()  # pykka has no public name for it
+            future = self._bus.ask(self.actor_address, stop, self._actor_weakref())
+        return future.get(timeout=timeout) if block else future

@@ -10,6 +10,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from .future import get_all
+
 if TYPE_CHECKING:
     from .actor import Actor
     from .ref import ActorRef
@@ -77,7 +79,8 @@ class ActorRegistry:
         Returns:
             for each actor whether it was running, or the future of that.
         """
-        return [ref.stop(block=block, timeout=timeout) for ref in reversed(cls.get_all())]
+        stopping = [ref.stop(block=False) for ref in reversed(cls.get_all())]
+        return get_all(stopping, timeout=timeout) if block else stopping
 
     @classmethod
     def forget_all(cls) -> None:

@@ -22,12 +22,12 @@ import dataclasses
 import operator
 import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, dataclass_transform
 
 from .errors import FieldError, UnknownKindError
 
-__all__ = ["MessageType", "is_message", "message", "message_type", "message_types", "type_of"]
+__all__ = ["MessageType", "is_message", "message", "message_type", "message_types", "type_of", "types_by_class", "types_by_kind"]
 
 C = TypeVar("C", bound=type)
 
@@ -37,7 +37,7 @@ _ABSENT: Any = object()
 class MessageType:
     """How messages of one class travel: made by `message`, found by `message_type`."""
 
-    __slots__ = ("bulk", "checks", "cls", "kind", "required", "typed", "values")
+    __slots__ = ("bulk", "checks", "cls", "kind", "rebuild", "required", "typed", "values")
 
     kind: str
     """The stable name on the wire, such as ``process.exited``."""
@@ -47,6 +47,8 @@ class MessageType:
     """True: a second frame of raw bytes travels behind the envelope."""
     typed: bool
     """True: no field is `Any`, so that tuples may travel as arrays and are restored by the field's type."""
+    rebuild: Callable[..., Any]
+    """As `build`, for field values that this process itself has packed: without the checks."""
     values: Callable[[Any], tuple[Any, ...]]
     """The field values of a message as a tuple, in order."""
 
@@ -57,6 +59,9 @@ class MessageType:
         fields = [f for f in dataclasses.fields(cls) if f.name != "bulk"] if bulk else list(dataclasses.fields(cls))
         hints = typing.get_type_hints(cls)
         self.checks = tuple((f.name, *_checker(hints[f.name])) for f in fields)
+        # Nothing to restore where all fields are scalars: the class itself rebuilds the message.
+        scalars = all(convert is None or float in fast for _, fast, convert in self.checks)
+        self.rebuild = _splat(cls) if scalars and not bulk else self.build
         self.typed = not any("typing.Any" in repr(hints[f.name]) for f in fields)
         self.required = sum(1 for f in fields if f.default is f.default_factory is dataclasses.MISSING)
         self.values = _values_of([f.name for f in fields])
@@ -88,6 +93,11 @@ class MessageType:
 
 _by_kind: dict[str, MessageType] = {}
 _by_class: dict[type, MessageType] = {}
+
+types_by_class: Mapping[type, MessageType] = _by_class
+"""The message types by class, for those who look one up for every message."""
+types_by_kind: Mapping[str, MessageType] = _by_kind
+"""The message types by kind."""
 
 
 @dataclass_transform(frozen_default=True)
@@ -150,12 +160,16 @@ def message_types() -> Iterator[MessageType]:
     return iter(list(_by_kind.values()))
 
 
+def _splat(cls: type) -> Callable[[Sequence[Any]], Any]:
+    return lambda body: cls(*body)
+
+
 def _values_of(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
     if not names:
         return lambda _: ()
     if len(names) == 1:
-        get = operator.attrgetter(names[0])
-        return lambda m: (get(m),)
+        name = names[0]
+        return lambda m: (getattr(m, name),)
     return operator.attrgetter(*names)  # type: ignore[return-value]  # a tuple for two names or more
 
 
