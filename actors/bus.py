@@ -241,6 +241,11 @@ class Bus:
         for watcher in self.watchers.pop(actor.actor_address, ()):
             self.call(lambda w=watcher: w(actor, failure))  # type: ignore[misc]  # the default binds early
 
+    def retire(self, actor: Actor) -> None:
+        """Take *actor* off the bus, whose work is done: no message may be waiting for it. The reactor's thread."""
+        self._actors.pop(actor.actor_address, None)
+        actor.actor_stopped.set()
+
     def last_messages(self, address: str) -> list[str]:
         """Types of the last messages for *address*, the newest last."""
         return [cls.__name__ for to, cls, _ in list(self._last) if to == address]

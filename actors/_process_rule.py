@@ -1,0 +1,242 @@
+"""The life of a process as a pure rule: event in, effects out.
+
+No clock, no I/O, no thread: the process actor feeds it the messages of the
+I/O actor, the wishes of the user and the timers that came due, and carries out
+the effects. The live run, the replay and the property tests use the same rule.
+
+::
+
+    new --Start--> starting --ProcessSpawned--> running --ProcessExited--> ended
+                       |                           ^ |
+                       +--SpawnFailed--> ended     | +-- KillWanted, TimeoutDue, ForceDue
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..protocols.messages import (
+    STDOUT,
+    InputFailed,
+    OutputEnded,
+    ProcessExited,
+    ProcessSpawned,
+    SpawnFailed,
+)
+
+__all__ = ["Effect", "Ended", "ForceDue", "KillWanted", "ProcessLife", "Send", "SetTimer", "Start", "TimeoutDue"]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The user wants it started."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class KillWanted:
+    """The user wants a signal sent."""
+
+    signal: int
+    force_after: float | None
+    """Seconds until SIGKILL follows; None: never."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutDue:
+    """The process has run as long as it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForceDue:
+    """It has been asked to end, and still runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Effect: send *signal* to the process."""
+
+    signal: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Effect: let *event* happen after *delay* seconds."""
+
+    delay: float
+    event: TimeoutDue | ForceDue
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Effect: it is over; tell everybody."""
+
+
+Effect = Send | SetTimer | Ended
+_NONE: list[Effect] = []
+_ENDED: list[Effect] = [Ended()]
+
+
+class ProcessLife:
+    """What is known of one run of a process; only `take` changes it.
+
+    The attributes are those that `Process` shows, see there.
+
+    Args:
+        timeout: seconds from the start until it is killed; None: never.
+        kill_timeout: seconds from the timeout's SIGTERM to SIGKILL; None: never.
+    """
+
+    __slots__ = (
+        "end_date",
+        "ended",
+        "error",
+        "error_reason",
+        "exit_code",
+        "forced_kill",
+        "kill_timeout",
+        "kill_wanted",
+        "killed",
+        "pid",
+        "start_date",
+        "started",
+        "state",
+        "stderr_ioerror",
+        "stdout_ioerror",
+        "timeout",
+        "timeout_date",
+        "timeouted",
+        "write_error",
+    )
+
+    def __init__(self, timeout: float | None = None, kill_timeout: float | None = None) -> None:
+        self.state: Literal["new", "starting", "running", "ended"] = "new"
+        self.timeout = timeout
+        self.kill_timeout = kill_timeout
+        self.started = False
+        self.ended = False
+        self.start_date: float | None = None
+        self.end_date: float | None = None
+        self.timeout_date: float | None = None
+        self.pid: int | None = None
+        self.error = False
+        self.error_reason: OSError | str | None = None
+        self.exit_code: int | None = None
+        self.timeouted = False
+        self.killed = False
+        self.forced_kill = False
+        self.write_error = False
+        self.stdout_ioerror = False
+        self.stderr_ioerror = False
+        self.kill_wanted: KillWanted | None = None
+
+    def take(self, event: Any) -> list[Effect]:
+        """Let *event* happen, and return what is to be done about it.
+
+        Events that come too late, such as a timer after the end, change nothing.
+        """
+        return _RULES[type(event)](self, event)
+
+    def _start(self, event: Start) -> list[Effect]:
+        if self.state == "new":
+            self.state = "starting"
+            self.started = True
+            self.start_date = event.at
+        return _NONE
+
+    def _spawned(self, event: ProcessSpawned) -> list[Effect]:
+        if self.state != "starting":
+            return _NONE
+        self.state = "running"
+        self.pid = event.pid
+        self.start_date = event.at
+        effects: list[Effect] = []
+        if self.timeout is not None:
+            self.timeout_date = event.at + self.timeout
+            effects.append(SetTimer(self.timeout, TimeoutDue()))
+        if self.kill_wanted is not None:  # it came before the process was there
+            effects += self._kill(self.kill_wanted)
+        return effects
+
+    def _spawn_failed(self, event: SpawnFailed) -> list[Effect]:
+        if self.state == "ended":
+            return _NONE
+        self.state = "ended"
+        self.ended = True
+        self.end_date = event.at
+        self.error = True
+        if event.filename is None:
+            self.error_reason = OSError(event.errno, event.reason)
+        else:
+            self.error_reason = OSError(event.errno, event.reason, event.filename)
+        return _ENDED
+
+    def _kill(self, event: KillWanted) -> list[Effect]:
+        if self.state == "starting":
+            self.kill_wanted = event
+            return _NONE
+        if self.state != "running":
+            return _NONE
+        self.killed = True
+        if event.signal == signal.SIGKILL:
+            return [Send(event.signal)]
+        effects: list[Effect] = [Send(event.signal)]
+        if event.force_after is not None:
+            effects.append(SetTimer(event.force_after, ForceDue()))
+        return effects
+
+    def _timeout(self, event: TimeoutDue) -> list[Effect]:
+        if self.state != "running":
+            return _NONE
+        self.timeouted = True
+        return self._kill(KillWanted(signal.SIGTERM, self.kill_timeout))
+
+    def _force(self, event: ForceDue) -> list[Effect]:
+        if self.state != "running" or self.forced_kill:
+            return _NONE
+        self.forced_kill = True
+        return [Send(signal.SIGKILL)]
+
+    def _output_ended(self, event: OutputEnded) -> list[Effect]:
+        if event.errno:
+            if event.stream == STDOUT:
+                self.stdout_ioerror = True
+            else:
+                self.stderr_ioerror = True
+        return _NONE
+
+    def _input_failed(self, event: InputFailed) -> list[Effect]:
+        self.write_error = True
+        return _NONE
+
+    def _exited(self, event: ProcessExited) -> list[Effect]:
+        if self.state == "ended":
+            return _NONE
+        self.state = "ended"
+        self.ended = True
+        self.end_date = event.at
+        self.exit_code = event.status
+        if event.status is None:
+            self.error = True
+            self.error_reason = OSError(
+                errno.ECHILD, f"the exit status was taken by other code of this program ({os.strerror(errno.ECHILD)})"
+            )
+        return _ENDED
+
+
+_RULES: dict[type, Any] = {
+    Start: ProcessLife._start,
+    ProcessSpawned: ProcessLife._spawned,
+    SpawnFailed: ProcessLife._spawn_failed,
+    KillWanted: ProcessLife._kill,
+    TimeoutDue: ProcessLife._timeout,
+    ForceDue: ProcessLife._force,
+    OutputEnded: ProcessLife._output_ended,
+    InputFailed: ProcessLife._input_failed,
+    ProcessExited: ProcessLife._exited,
+}
