@@ -19,8 +19,21 @@ Stats: TypeAlias = dict[str, Any]
 """The numbers of an action: name, start_date and end_date (seconds since the epoch or None), num_*, and sub_stats (a
 list of the stats of its parts)."""
 
-_COUNTS = {
-    "num_processes": "total",
+_COUNTS = (
+    "num_processes",
+    "num_started",
+    "num_ended",
+    "num_errors",
+    "num_timeouts",
+    "num_forced_kills",
+    "num_non_zero_exit_codes",
+    "num_expect_fail",
+    "num_write_error",
+    "num_ok",
+    "num_finished_ok",
+)
+_TOTAL = {"num_processes": "total"}
+_COLUMNS = {
     "num_started": "startd",
     "num_ended": "ended",
     "num_errors": "error",
@@ -30,19 +43,9 @@ _COUNTS = {
     "num_write_error": "wrterr",
     "num_non_zero_exit_codes": "ret!=0",
     "num_ok": "ok",
-    "num_finished_ok": "",  # not shown
 }
-"""The numbers, and the heads of their columns."""
-
-_FAILURES = (
-    "num_errors",
-    "num_timeouts",
-    "num_forced_kills",
-    "num_expect_fail",
-    "num_write_error",
-    "num_non_zero_exit_codes",
-)
-_SHOWN = [key for key, head in _COUNTS.items() if head and key != "num_processes"]
+"""Heads of the columns, in their order; the total has a place of its own."""
+_FAILURES = [key for key in _COLUMNS if key not in ("num_started", "num_ended", "num_ok")]
 _NAME, _DATE, _LENGTH, _COUNT = 32, 20, 15, 7
 """Widths of the columns."""
 
@@ -125,7 +128,8 @@ class Report:
     def to_string(self, wide: bool = False, brief: bool = False) -> str:
         """Return the report as a table of text: a line for each entry, its parts indented below it, and the totals.
 
-        Entries are in the order of their starts. Those with failures are coloured, where ``style`` colours.
+        Entries are in the order of their starts, parts in that of the action. Lines with failures are coloured, where
+        ``style`` colours.
 
         Args:
             wide: one line of 157 columns for each entry, rather than two of 79.
@@ -133,12 +137,11 @@ class Report:
         """
         stats = self.stats()
         write = _wide_lines if wide else _narrow_lines
-        heads = {key: _COUNTS[key] for key in ("num_processes", *_SHOWN)}
-        header = write("Name", "start", "end", "length", heads)
+        header = write("Name", "start", "end", "length", {**_TOTAL, **_COLUMNS})
         rule = "-" * len(header[0])
         lines = [*header, rule]
-        if not brief:
-            for part in _by_start(stats["sub_stats"]):
+        if stats["sub_stats"] and not brief:
+            for part in sorted(stats["sub_stats"], key=_start):
                 lines += _entry_lines(part, 0, wide)
             lines.append(rule)
         return "\n".join([*lines, *_entry_lines({**stats, "sub_stats": []}, 0, wide)]) + "\n"
@@ -153,8 +156,10 @@ class Report:
         return f"<Report {self.name!r} of {len(self._entries)} entries, {dates}, {counts}>"
 
 
-def _by_start(parts: Iterable[Stats]) -> list[Stats]:
-    return sorted(parts, key=lambda part: math.inf if part["start_date"] is None else part["start_date"])
+def _start(stats: Stats) -> float:
+    """Return a key for sorting by start, what has not started being last."""
+    date: float | None = stats["start_date"]
+    return math.inf if date is None else date
 
 
 def _entry_lines(stats: Stats, depth: int, wide: bool) -> list[str]:
@@ -166,7 +171,7 @@ def _entry_lines(stats: Stats, depth: int, wide: bool) -> list[str]:
     if any(stats.get(key, 0) for key in _FAILURES):
         painted = style.report_warn if stats["num_ok"] == stats["num_ended"] else style.report_error
         lines = [painted(line) for line in lines]
-    for part in _by_start(stats["sub_stats"]):
+    for part in stats["sub_stats"]:
         lines += _entry_lines(part, depth + 1, wide)
     return lines
 
@@ -178,12 +183,12 @@ def _day_and_time(date: float | None) -> str:
 def _narrow_lines(name: str, start: str, end: str, length: str, counts: Mapping[str, Any]) -> list[str]:
     return [
         _cell(name, _NAME) + _cell(start, _DATE) + _cell(end, _DATE) + _cell(counts["num_processes"], _COUNT),
-        " " + _cell(length, _LENGTH) + "".join(_cell(counts.get(key, 0), _COUNT) for key in _SHOWN),
+        " " + _cell(length, _LENGTH) + "".join(_cell(counts.get(key, 0), _COUNT) for key in _COLUMNS),
     ]
 
 
 def _wide_lines(name: str, start: str, end: str, length: str, counts: Mapping[str, Any]) -> list[str]:
-    numbers = [counts.get(key, 0) for key in (*_SHOWN, "num_processes")]
+    numbers = [counts.get(key, 0) for key in (*_COLUMNS, *_TOTAL)]
     first = _cell(name, _NAME) + _cell(start, _DATE) + _cell(end, _DATE) + _cell(length, _LENGTH)
     return [first + "".join(_cell(number, _COUNT) for number in numbers)]
 
