@@ -193,6 +193,7 @@ _CONNECTION_SETTINGS = {
         None, "a list of a pattern and its replacement, or a function as 'module:function'", optional(rewrite)
     ),
 }
+_CONNECTION_DEFAULTS = {key: setting.default for key, setting in _CONNECTION_SETTINGS.items()}  # none is mutable
 
 configuration = ConfigurationDict("configuration", _SETTINGS)
 """The settings of everything but connections. A script may change them, or add keys of its own."""
@@ -203,7 +204,7 @@ default_connection_params = ConfigurationDict("default_connection_params", _CONN
 
 def make_default_connection_params() -> dict[str, Any]:
     """Return new connection parameters, all at the values that they have without configuration."""
-    return {key: setting.initial() for key, setting in _CONNECTION_SETTINGS.items()}
+    return dict(_CONNECTION_DEFAULTS)
 
 
 def make_connection_params(
@@ -216,7 +217,7 @@ def make_connection_params(
         default_params: changed by them, in place of default_connection_params.
     """
     base = default_connection_params if default_params is None else default_params
-    return {**make_default_connection_params(), **base, **(connection_params or {})}
+    return {**_CONNECTION_DEFAULTS, **base, **(connection_params or {})}
 
 
 def load_configuration(filename: str, dicts_confs: Iterable[tuple[MutableMapping[str, Any], str]]) -> None:

@@ -38,9 +38,9 @@ class FailedItem:
 
 
 class _Failed(Exception):
-    """Some items failed; *noun* says what they are."""
+    """Some items failed; *nouns* says what one of them is, and several."""
 
-    noun = "items"
+    nouns = ("item", "items")
 
     def __init__(self, items: Iterable[Any]) -> None:
         self._items: Sequence[Any] = list(items)
@@ -48,11 +48,10 @@ class _Failed(Exception):
 
     def __str__(self) -> str:
         count = len(self._items)
-        noun = self.noun if count != 1 else self.noun.removesuffix("es" if self.noun == "processes" else "s")
-        lines = [f"{count} failed {noun}" + (":" if count else "")]
+        lines = [f"{count} failed {self.nouns[count != 1]}" + (":" if count else "")]
         lines += [_dumped(item) for item in self._items[:_SHOWN]]
         if count > _SHOWN:
-            lines.append(f"... and {count - _SHOWN} more, see .{self.noun}")
+            lines.append(f"... and {count - _SHOWN} more, see .{self.nouns[1]}")
         return "\n".join(lines)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -67,7 +66,7 @@ class ProcessesFailed(_Failed):
     When the error comes out of a pickle, the processes are FailedItem objects.
     """
 
-    noun = "processes"
+    nouns = ("process", "processes")
 
     @property
     def processes(self) -> Sequence[Any]:
@@ -81,7 +80,7 @@ class ActionsFailed(_Failed):
     When the error comes out of a pickle, the actions are FailedItem objects.
     """
 
-    noun = "actions"
+    nouns = ("action", "actions")
 
     @property
     def actions(self) -> Sequence[Any]:

@@ -4,7 +4,7 @@ A ConfigurationDict is a dict that fills itself when it is first used: from the 
 its section of the user's file, then from the environment. What a script writes into it comes last and so wins.
 Its names in the environment: ``REGISSEUR_<KEY>`` for the section "configuration", ``REGISSEUR_<SECTION>__<KEY>``
 for another, in upper case, such as ``REGISSEUR_KILL_TIMEOUT=5`` and
-``REGISSEUR_DEFAULT_CONNECTION_PARAMS__USER=root``. Values are YAML: ``REGISSEUR_PORT_RANGE='[3000, 4000]'``.
+``REGISSEUR_DEFAULT_CONNECTION_PARAMS__USER=root``. Values are YAML: ``REGISSEUR_PORT_RANGE='[3000, 4000]'``; an empty one counts as none.
 
 The settings themselves are listed in config.py; a package above may declare a section of its own with the same
 two classes.
@@ -107,8 +107,9 @@ def read_configuration_file(path: str) -> ConfigurationFile:
 class ConfigurationDict(dict[str, Any]):
     """A section of the configuration: a dict that reads its file and variables when it is first used.
 
-    Any use of it counts: reading or writing a key, iterating, unpacking with ``**``, copying, comparing. It pickles
-    and copies as a plain dict. Thread-safe as a dict is; only one thread fills it.
+    Any use of it counts: reading or writing a key, iterating, unpacking with ``**``, copying, comparing. (Not the look
+    that an encoder written in C takes into a dict, json and orjson among them: give those ``dict(...)`` of it.) It
+    pickles and copies as a plain dict. Thread-safe as a dict is; only one thread fills it.
 
     Every use may raise ConfigurationError until it has been filled once.
     """
@@ -175,7 +176,7 @@ class ConfigurationDict(dict[str, Any]):
         for key, setting in self.settings.items():
             variable = self.variable(key)
             text = os.environ.get(variable)
-            if text is not None:
+            if text:
                 self._take(values, key, text if setting.textual else _parsed(variable, text)[0], variable, None)
 
     def _take(self, values: dict[str, Any], key: str, value: Any, source: str, line: int | None) -> None:

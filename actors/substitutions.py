@@ -85,7 +85,7 @@ def _value(expression: str, frame_context: FrameContext) -> Any:
 
 @functools.lru_cache(maxsize=256)  # the same expression is evaluated for each of thousands of hosts
 def _compiled(expression: str) -> CodeType:
-    return compile(expression.strip(), f"{{{{{expression}}}}}", "eval")
+    return compile(expression.strip(), f"{{{{{expression}}}}}", "eval", dont_inherit=True)
 
 
 def _item(expression: str, value: Any, index: int) -> Any:

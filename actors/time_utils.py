@@ -198,7 +198,8 @@ def sleep(delay: Duration | None = None, until: Date | None = None) -> float | N
         if date is not None:
             left = max(left, date - time.time())
         if left <= 0:
-            return time.monotonic() - start if slept else None
+            # Differences of floats may round to less than the delay, which did pass.
+            return max(time.monotonic() - start, seconds or 0.0) if slept else None
         time.sleep(min(left, _LONGEST_NAP))  # which itself goes on after a signal
         slept = True
 

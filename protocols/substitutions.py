@@ -3,7 +3,7 @@
 parse(text) cuts a text into parts, apply(parts, ...) writes them for one host, unparse(parts) gives the text back.
 What an expression is worth is the business of a callback: nothing is evaluated here.
 
-The rules, those of the toolkit whose scripts we run:
+The rules, which are those of Execo, so that its scripts run unchanged:
 - ``{{{host}}}`` is the address of the host, everywhere, also inside an expression: ``{{names['{{{host}}}']}}``;
 - ``{{`` begins an expression, which goes to the next ``}}`` of the same line and is not empty;
 - everything else, single braces and unclosed double ones too, is left as it is.

@@ -165,6 +165,12 @@ def test_a_variable_is_named_after_its_key(
     assert value == configuration[key]
 
 
+def test_an_empty_variable_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGISSEUR_KILL_TIMEOUT", "")
+
+    assert configuration["kill_timeout"] == 60
+
+
 def test_a_variable_of_another_section_has_its_name_in_front(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGISSEUR_DEFAULT_CONNECTION_PARAMS__USER", "007")
     monkeypatch.setenv("REGISSEUR_DEFAULT_CONNECTION_PARAMS__PORT", "2222")
