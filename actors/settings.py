@@ -4,7 +4,8 @@ A ConfigurationDict is a dict that fills itself when it is first used: from the 
 its section of the user's file, then from the environment. What a script writes into it comes last and so wins.
 Its names in the environment: ``REGISSEUR_<KEY>`` for the section "configuration", ``REGISSEUR_<SECTION>__<KEY>``
 for another, in upper case, such as ``REGISSEUR_KILL_TIMEOUT=5`` and
-``REGISSEUR_DEFAULT_CONNECTION_PARAMS__USER=root``. Values are YAML: ``REGISSEUR_PORT_RANGE='[3000, 4000]'``; an empty one counts as none.
+``REGISSEUR_DEFAULT_CONNECTION_PARAMS__USER=root``. Values are YAML: ``REGISSEUR_PORT_RANGE='[3000, 4000]'``; an
+empty one counts as none.
 
 The settings themselves are listed in config.py; a package above may declare a section of its own with the same
 two classes.
