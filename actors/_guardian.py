@@ -87,6 +87,11 @@ class Guardian:
         else:
             self._unsent += _record(b"F", pid, 0)
 
+    @property
+    def lingers(self) -> bool:
+        """Whether there are sessions that go on without their leaders, as far as is known."""
+        return bool(self._lingering)
+
     def flush(self) -> None:
         """Send what was noted since the last call; never blocks, never raises.
 

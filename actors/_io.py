@@ -55,7 +55,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._output import Output
-    from .ref import ActorRef
     from .runtime import Runtime
 
 __all__ = ["Divert", "IoActor"]
@@ -63,6 +62,8 @@ __all__ = ["Divert", "IoActor"]
 logger = logging.getLogger("regisseur.io")
 
 _SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
+_STARTS_PER_TURN = 2
+_GUARDIAN_DELAY = 0.005  # seconds
 _LAST_READS = 64  # chunks read of a stream after the exit; a grandchild may go on writing for ever
 _GRACE = 0.3  # seconds between SIGTERM and SIGKILL when the runtime stops
 
@@ -91,20 +92,23 @@ class IoActor(Actor):
         self._children: dict[str, Child] = {}
         self._waiting: deque[SpawnProcess] = deque()
         self._guardian: Guardian | None = None
+        self._flushing = False
         self._cookie: dict[str, str] | None = None
+        self._short = False  # something has run out: starts wait for an exit
         self._leave: Callable[[], None] | None = None
 
     @classmethod
-    def start_in(cls, runtime: Runtime) -> ActorRef[IoActor]:
+    def start_in(cls, runtime: Runtime) -> IoActor:
         """Start the I/O actor of *runtime*."""
         previous, here.runtime = here.runtime, runtime
         try:
             actor = cls()
         finally:
             here.runtime = previous
-        runtime.on_turn(actor._end_turn)
         runtime.on_fork(actor._abandon)
-        return runtime.bus.launch(actor)
+        runtime.on_stop(actor._dismiss_guardian)
+        runtime.bus.launch(actor)
+        return actor
 
     def on_receive(self, message: Any) -> None:
         """Do what a process actor wants done."""
@@ -113,8 +117,22 @@ class IoActor(Actor):
     # -- starting --------------------------------------------------------------
 
     def _spawn(self, message: SpawnProcess) -> None:
-        if self._waiting or not self._try_spawn(message):
-            self._waiting.append(message)
+        self._waiting.append(message)
+        if len(self._waiting) == 1:
+            self.actor_runtime.reactor.call_again(self._start_some)
+
+    def _start_some(self) -> None:
+        """Start a few of those that wait, and let the reactor look at its descriptors before the next.
+
+        So a burst of starts holds up nobody; and a child costs less to make
+        while those before it, which have ended, do not hold descriptors.
+        """
+        for _ in range(_STARTS_PER_TURN):
+            if not self._waiting or not self._try_spawn(self._waiting[0]):
+                return
+            self._waiting.popleft()
+        if self._waiting:
+            self.actor_runtime.reactor.call_again(self._start_some)
 
     def _try_spawn(self, message: SpawnProcess) -> bool:
         """Start the process and tell its actor how that went; False: nothing done, something has run out."""
@@ -125,6 +143,7 @@ class IoActor(Actor):
                 if _raise_descriptor_limit(error):
                     return self._try_spawn(message)
                 if self._children:
+                    self._short = True
                     return False
             self._tell(
                 message.process,
@@ -134,7 +153,7 @@ class IoActor(Actor):
         self._tell(message.process, ProcessSpawned(child.pid, time.time()))
         self._children[message.process] = child
         reactor = self.actor_runtime.reactor
-        reactor.watch(child.pidfd, READABLE, lambda _: self._exited(child))
+        reactor.watch(child.pidfd, READABLE, lambda _: self._take_exit(child) and None)
         for stream, fd in child.outputs.items():
             reactor.watch(fd, READABLE, lambda _, s=stream: self._read(child, s))  # type: ignore[misc]  # binds early
         return True
@@ -169,6 +188,7 @@ class IoActor(Actor):
             raise
         if self._guardian is not None:
             self._guardian.watch(pid)
+            self._tell_guardian_soon()
         return Child(message.process, pid, pidfd, pipes)
 
     # -- output ----------------------------------------------------------------
@@ -204,6 +224,8 @@ class IoActor(Actor):
             self._end_stream(child, stream, fd, 0)
 
     def _end_stream(self, child: Child, stream: int, fd: int, error: int) -> None:
+        if not error and self._take_exit(child):
+            return  # the usual case: its streams ended because it did
         self._close_output(child, stream, fd)
         self._tell(child.address, OutputEnded(stream, error))
 
@@ -302,9 +324,11 @@ class IoActor(Actor):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, message.signal)
 
-    def _exited(self, child: Child) -> None:
-        """The pidfd is readable: take the exit status, and what is left in the pipes."""
+    def _take_exit(self, child: Child) -> bool:
+        """If *child* has ended, take its exit status and what is left in its pipes. Returns whether it has."""
         status = _reap(child.pidfd)
+        if status == _RUNNING:
+            return False
         reactor = self.actor_runtime.reactor
         reactor.forget(child.pidfd)
         os.close(child.pidfd)
@@ -318,11 +342,14 @@ class IoActor(Actor):
         del self._children[child.address]
         if self._guardian is not None:
             self._guardian.ended(child.pid)
+            self._tell_guardian_soon()
         self._tell(child.address, ProcessExited(status, time.time()))
-        while self._waiting and self._try_spawn(self._waiting[0]):
-            self._waiting.popleft()
+        if self._short and self._waiting:
+            self._short = False
+            reactor.call_again(self._start_some)
         if self._leave is not None and not self._children:
             self._leave()
+        return True
 
     def _read_rest(self, child: Child, stream: int, fd: int) -> None:
         os.set_blocking(fd, False)
@@ -359,11 +386,10 @@ class IoActor(Actor):
 
     # -- the guardian --------------------------------------------------------------
 
-    def _start_guardian(self) -> None:
+    def _start_guardian(self, after: Guardian | None = None) -> None:
         if not configuration["kill_childs_at_end"]:
             return
-        pids = [child.pid for child in self._children.values()]
-        self._guardian = Guardian(watch=pids)
+        self._guardian = Guardian(watch=[child.pid for child in self._children.values()], after=after)
         name, value = self._guardian.cookie
         self._cookie = {name: value}
         self.actor_runtime.reactor.watch(self._guardian.pidfd, READABLE, lambda _: self._guardian_ended())
@@ -375,9 +401,31 @@ class IoActor(Actor):
         self.actor_runtime.reactor.forget(guardian.pidfd)
         guardian.reap()
         logger.warning("the guardian process has died unexpectedly; starting another")
-        self._start_guardian()
+        self._start_guardian(after=guardian)
 
-    def _end_turn(self) -> None:
+    def _dismiss_guardian(self) -> None:
+        """The runtime ends: the guardian is needed only where sessions go on without their leaders."""
+        guardian, self._guardian = self._guardian, None
+        if guardian is None:
+            return
+        self.actor_runtime.reactor.forget(guardian.pidfd)
+        guardian.flush()
+        if guardian.lingers:
+            guardian.abandon()  # it ends them when this program does
+        else:
+            guardian.dismiss()
+
+    def _tell_guardian_soon(self) -> None:
+        """Let the guardian know of starts and ends, several at a time: each write wakes it up.
+
+        What starts in between is not lost if we die: the guardian knows it by its cookie.
+        """
+        if not self._flushing:
+            self._flushing = True
+            self.actor_runtime.reactor.call_later(_GUARDIAN_DELAY, self._tell_guardian)
+
+    def _tell_guardian(self) -> None:
+        self._flushing = False
         if self._guardian is not None:
             self._guardian.flush()
 
@@ -407,14 +455,17 @@ _HANDLERS: dict[type, Callable[[IoActor, Any], None]] = {
 }
 
 
+_RUNNING = 1000  # no exit status
+
+
 def _reap(pidfd: int) -> int | None:
-    """The exit status of the child of *pidfd*, which has ended: 0..255, or minus the signal; None: it was taken."""
+    """The exit status of the child of *pidfd*: 0..255, or minus the signal; None: others took it; or `_RUNNING`."""
     try:
-        result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
     except ChildProcessError:  # other code waits for any child, or SIGCHLD is ignored
         return None
     if result is None:
-        return None
+        return _RUNNING
     return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
 
 
@@ -440,4 +491,3 @@ def _why(error: OSError) -> str:
 def _text(name: Any) -> str | None:
     """A file name as text that can travel."""
     return None if name is None else os.fsencode(name).decode(errors="backslashreplace")
-

@@ -281,7 +281,7 @@ class ProcessActor(Actor):
 
     def _tell_io(self, message: Any) -> None:
         runtime = self.actor_runtime
-        runtime.bus.tell(runtime.io.actor_address, message)
+        runtime.bus.tell(runtime.io_address, message)
 
 
 _HANDLERS: dict[type, Callable[[ProcessActor, Any], None]] = {

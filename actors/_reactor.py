@@ -50,16 +50,14 @@ class Reactor:
 
     Args:
         name: of its thread.
-        on_turn: called at the end of every turn of the loop, in its thread.
     """
 
-    def __init__(self, name: str, on_turn: Callable[[], None] | None = None) -> None:
+    def __init__(self, name: str) -> None:
         self._epoll = select.epoll(sizehint=64)  # close-on-exec by default
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._again: list[Callable[[], None]] = []
-        self._on_turn = on_turn
         self._stopping = False
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -117,8 +115,6 @@ class Reactor:
                         logger.exception("a handler of descriptor %d failed; the reactor goes on", fd)
             if self._timers:
                 self._run_timers()
-            if self._on_turn is not None:
-                self._call(self._on_turn)
 
     def _wait_seconds(self) -> float:
         if self._again or self._stopping:

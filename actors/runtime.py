@@ -25,7 +25,6 @@ from .registry import ActorRegistry
 
 if TYPE_CHECKING:
     from ._io import IoActor
-    from .ref import ActorRef
 
 __all__ = ["Runtime", "current_runtime", "stop_runtime", "use_runtime"]
 
@@ -49,8 +48,7 @@ class Runtime:
         self.bus: Bus
         self.pool: WorkerPool
         self.reactor: Reactor
-        self._io: ActorRef[IoActor] | None = None
-        self._turn_hooks: list[Callable[[], None]] = []
+        self._io: IoActor | None = None
         self._stop_hooks: list[Callable[[], None]] = []
         self._fork_hooks: list[Callable[[], None]] = []
 
@@ -70,7 +68,7 @@ class Runtime:
                 raise RuntimeError(f"this runtime is {self._state}: make a new one")
             self.bus = Bus(self)
             self.pool = WorkerPool(self, self.name)
-            self.reactor = Reactor(f"{self.name}-reactor", self._end_turn)
+            self.reactor = Reactor(f"{self.name}-reactor")
             self._state = "running"
             _all.add(self)
         self.reactor.start(self._enter_reactor)
@@ -93,22 +91,25 @@ class Runtime:
         self._state = "stopped"
 
     def _stop_here(self, timeout: float) -> None:
-        done = threading.Event()
-
-        def leave() -> None:
-            for hook in reversed(self._stop_hooks):
-                with contextlib.suppress(OSError):
-                    hook()
-            self.reactor.stop()
-            done.set()
-
-        self.bus.call(leave)
-        done.wait(timeout)
+        self.bus.call(self._end_children)
         self.reactor.thread.join(timeout)
         self.pool.stop(timeout)
         if not self.reactor.thread.is_alive():
             self.bus.close()
             self.reactor.close()
+
+    def _end_children(self) -> None:
+        """End all processes, then leave; in between, their actors tell whoever waits."""
+        if self._io is None:
+            self._leave()
+        else:
+            self._io.shut_down(lambda: self.bus.call(self._leave))
+
+    def _leave(self) -> None:
+        for hook in reversed(self._stop_hooks):
+            with contextlib.suppress(OSError):
+                hook()
+        self.reactor.stop()
 
     def __enter__(self) -> Runtime:
         return self.start()
@@ -128,15 +129,15 @@ class Runtime:
     # -- for the parts that live here ---------------------------------------------
 
     @property
-    def io(self) -> ActorRef[IoActor]:
-        """The I/O actor, which owns all pipes and children; started on first use."""
+    def io_address(self) -> str:
+        """Address of the I/O actor, which owns all pipes and children; it is started on first use."""
         if self._io is None:
             with self._lock:
                 if self._io is None:
                     from ._io import IoActor
 
                     self._io = IoActor.start_in(self)
-        return self._io
+        return self._io.actor_address
 
     def call_later(self, delay: float, function: Callable[[], None]) -> Timer:
         """Have the reactor call *function* after *delay* seconds. Thread-safe."""
@@ -153,10 +154,6 @@ class Runtime:
 
         self.reactor.call_later(delay, fire)
 
-    def on_turn(self, hook: Callable[[], None]) -> None:
-        """Call *hook* at the end of every turn of the reactor. The reactor's thread."""
-        self._turn_hooks.append(hook)
-
     def on_stop(self, hook: Callable[[], None]) -> None:
         """Call *hook* on the reactor when the runtime stops; the last added first."""
         self._stop_hooks.append(hook)
@@ -168,10 +165,6 @@ class Runtime:
     def _enter_reactor(self) -> None:
         here.runtime = self
         self.bus.attach(self.reactor)
-
-    def _end_turn(self) -> None:
-        for hook in self._turn_hooks:
-            hook()
 
     def abandon(self) -> None:
         """In a forked child: this runtime lives in the parent; close our copies of its descriptors."""
