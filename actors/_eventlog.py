@@ -77,8 +77,7 @@ def event_logger(sink: LineSink, masker: Masker) -> EventLogger:
             line = masker.hide_in_line(line)
         return line[1:]
 
-    # The types of structlog allow text and tuples but not bytes from the last processor, which its
-    # documentation describes; a logger made lazily is bound at once so that each event saves a step.
+    # structlog gives a proxy that makes a logger at each use; bind() gives the logger itself.
     logger: EventLogger = structlog.wrap_logger(
         sink,
         processors=[stamp, render],

@@ -40,7 +40,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._mask import Masker
-from ._outputs import INLINE_LIMIT, OutputStore
+from ._output_store import INLINE_LIMIT, OutputStore
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -79,9 +79,10 @@ class Journal:
         # Imported here because it takes longer than all the rest of the package.
         from ._eventlog import event_logger
 
-        self.path = Path(path)
+        self.path = Path(os.path.abspath(path))  # a script may change its directory later
         self._masker = Masker(os.environ, secrets or ())
-        self._outputs = OutputStore(self.path.parent / "outputs" if outputs is None else Path(outputs), self._masker)
+        directory = self.path.parent / "outputs" if outputs is None else Path(os.path.abspath(outputs))
+        self._outputs = OutputStore(directory, self._masker)
         self._appender = _Appender(self.path)
         self._events = event_logger(self._appender, self._masker)
         self.event = self._events.event
@@ -111,6 +112,9 @@ class Journal:
         self, name: str, data_or_path: str | bytes | os.PathLike[str], *, inline: int = INLINE_LIMIT
     ) -> dict[str, Any]:
         """Keep an output for the log, and return what the event shall say of it. Never raises OSError.
+
+        Blocks while it reads, hashes and writes: some 0.6 s for a file of 1 GiB that is in the outputs
+        directory, 1.6 s where there are secrets to look for.
 
         Args:
             name: what to call it; made safe as a name of a file, and unique in the directory.
