@@ -31,7 +31,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..actors.journal import Journal, set_journal
 from ..actors.log import logger as top_logger
@@ -77,10 +77,12 @@ class Engine:
         self.run_directory: RunDirectory | None = None
         """The same with all that is in it; None before `start`."""
 
-    def __getattr__(self, name: str) -> Any:
-        if name in _OLD_NAMES:
-            raise AttributeError(f"{type(self).__name__}.{name} is gone: {_OLD_NAMES[name]}", name=name, obj=self)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+    if not TYPE_CHECKING:  # a checker would take it that every name exists
+
+        def __getattr__(self, name: str) -> NoReturn:
+            advice = _OLD_NAMES.get(name)
+            text = f"no attribute {name!r}" if advice is None else f"no {name!r} any more: {advice}"
+            raise AttributeError(f"{type(self).__name__!r} object has {text}", name=name, obj=self)
 
     def start(self, engineargs: Sequence[str] | None = None) -> None:
         """Run the experiment as the command line says, and record it in the run directory.
@@ -143,7 +145,7 @@ class Engine:
         """Run the experiment; may be defined by each class, and is called for each, ancestors first."""
 
     def _set_log_level(self) -> None:
-        wanted = getattr(self.args, "log_level", None)
+        wanted: str | None = getattr(self.args, "log_level", None)
         if wanted is None:
             return
         try:
@@ -174,7 +176,9 @@ class Engine:
         if not mode:
             return
         assert self.result_dir is not None, "chosen before the session began"
-        names = ("stdout+stderr", "stdout+stderr") if self.args.merge_outputs else ("stdout", "stderr")
+        names = (
+            ("stdout+stderr", "stdout+stderr") if getattr(self.args, "merge_outputs", False) else ("stdout", "stderr")
+        )
         stdout, stderr = (os.path.join(self.result_dir, name) for name in names)
         restore_outputs()  # those of an engine that was started before in this program
         logger.info("%s stdout / stderr to %s and %s", mode, stdout, stderr)
