@@ -1,0 +1,36 @@
+"""What every measured program prints: one JSON object with wall and CPU seconds, and the peak of memory.
+
+Stands alone, so that any interpreter can import it.
+"""
+
+import json
+import os
+import resource
+import time
+
+
+class Measure:
+    """Context manager: measures what runs inside, and prints it at its end; keys may be added to ``extra``."""
+
+    def __init__(self):
+        self.extra = {}
+
+    def __enter__(self):
+        before = os.times()
+        self._cpu = before.user + before.system
+        self._children = before.children_user + before.children_system
+        self._begin = time.monotonic()
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is not None:
+            return
+        wall = time.monotonic() - self._begin
+        after = os.times()
+        figures = {
+            "wall": wall,
+            "cpu": after.user + after.system - self._cpu,
+            "children": after.children_user + after.children_system - self._children,
+            "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+        print(json.dumps(figures | self.extra), flush=True)

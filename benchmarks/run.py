@@ -1,0 +1,255 @@
+"""`make bench`: runs all cases, side by side with the peers, and prints one table.
+
+Each measurement is a fresh process; the programs of a case take turns, round
+by round, and the median counts, so that a machine whose speed drifts harms all
+alike. What counts is the ratio between the rows of a case, and the CPU seconds.
+
+usage: run.py [--rounds N] [--quick] [CASE ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+CASES = HERE / "cases"
+BUILD = ROOT / "build"
+PEERS_PYTHON = Path(os.environ.get("REGISSEUR_BENCH_EXECO", ROOT / ".venv-bench/bin/python"))
+LIMIT = 120  # seconds for one measurement; then the peer counts as "too slow"
+
+
+@dataclass
+class Program:
+    """One way to do the work of a case."""
+
+    name: str
+    argv: list[str]
+    rounds: int | None = None
+    """Fewer rounds than the others, for the slow ones."""
+    figures: list[dict[str, float]] = field(default_factory=list)
+    failure: str = ""
+
+    def measure(self) -> None:
+        """Run it once and keep what it printed."""
+        if self.failure:
+            return
+        try:
+            done = subprocess.run(
+                self.argv, capture_output=True, text=True, timeout=LIMIT, cwd=CASES, stdin=subprocess.DEVNULL
+            )
+        except subprocess.TimeoutExpired:
+            self.failure = f"not done after {LIMIT} s"
+            return
+        except OSError as error:
+            self.failure = f"not there ({error.strerror})"
+            return
+        if done.returncode:
+            self.failure = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+            return
+        self.figures.append(json.loads(done.stdout.strip().splitlines()[-1]))
+
+    def median(self, key: str) -> float | None:
+        """The median of a figure over the rounds; None where there is none."""
+        values = [figures[key] for figures in self.figures if key in figures]
+        return statistics.median(values) if values else None
+
+
+@dataclass
+class Case:
+    """A piece of work, and the programs that do it; the first is ours."""
+
+    name: str
+    title: str
+    target: str
+    programs: list[Program]
+    per: int = 0
+    """So many pieces in it: then microseconds for each are shown."""
+    extra: tuple[str, ...] = ()
+    """Names of further figures."""
+
+
+def ours(case: str, *arguments: object) -> Program:
+    """Our program of a case."""
+    return Program("regisseur", [sys.executable, str(CASES / f"{case}_regisseur.py"), *map(str, arguments)])
+
+
+def python(name: str, case: str, *arguments: object) -> Program:
+    """A program for our own interpreter."""
+    return Program(name, [sys.executable, str(CASES / f"{case}.py"), *map(str, arguments)])
+
+
+def execo(case: str, *arguments: object) -> Program:
+    """The program of a case for execo, in its own environment."""
+    return Program("execo 2.8.2", [str(PEERS_PYTHON), str(CASES / f"{case}_execo.py"), *map(str, arguments)], rounds=1)
+
+
+def spawn_loop(count: int) -> Program:
+    """The C program, compiled here."""
+    BUILD.mkdir(exist_ok=True)
+    target = BUILD / "spawn_loop"
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is not None:
+        subprocess.run([compiler, "-O2", "-o", str(target), str(CASES / "spawn_loop.c")], check=True)
+    return Program("C posix_spawn loop", [str(target), str(count)])
+
+
+def cases(quick: bool) -> list[Case]:
+    """All cases, smaller ones if *quick*."""
+    some, many = (500, 2000) if quick else (2000, 10000)
+    alive = 500 if quick else 5000
+    size = 128 if quick else 1024
+    actors = 10000 if quick else 100000
+    tells, asks = (50000, 5000) if quick else (300000, 20000)
+    return [
+        Case(
+            "processes",
+            f"{some:,} short processes with captured output (ours: with the structured log)",
+            ">= 5 x execo's rate, >= 0.75 x the C loop's, <= 200 us CPU each",
+            [
+                ours("processes", some),
+                spawn_loop(some),
+                python("asyncio subprocess", "processes_asyncio", some),
+                execo("processes", some),
+            ],
+            per=some,
+        ),
+        Case(
+            "processes-many",
+            f"{many:,} of them",
+            "linear: as much for each",
+            [ours("processes", many), spawn_loop(many)],
+            per=many,
+        ),
+        Case(
+            "alive",
+            f"{alive:,} processes alive at once",
+            "<= 250 MB, idle CPU < 1 %",
+            [ours("alive", alive, 2 if quick else 10)],
+            per=alive,
+            extra=("start_s", "idle_cpu_percent", "end_s"),
+        ),
+        Case(
+            "output",
+            f"stdout of one process, {size:,} MiB",
+            ">= 0.7 x the read loop's rate, memory bounded by the spool limit (16 MiB)",
+            [ours("output", size), python("os.read loop", "output_read_loop", size)],
+        ),
+        Case(
+            "output-small",
+            "the same, 40 MiB",
+            "",
+            [ours("output", 40), python("os.read loop", "output_read_loop", 40), execo("output", 40)],
+        ),
+        Case(
+            "tell",
+            f"{tells:,} tells through the bus",
+            ">= 300,000/s",
+            [ours("messages", tells, 0), python("plain pykka", "messages_pykka", tells, 0)],
+            per=tells,
+            extra=("tell_per_s",),
+        ),
+        Case(
+            "ask",
+            f"{asks:,} asks, one after the other",
+            "<= 40 us",
+            [ours("messages", 0, asks), python("plain pykka", "messages_pykka", 0, asks)],
+            per=asks,
+            extra=("ask_us",),
+        ),
+        Case(
+            "actors",
+            f"{actors:,} live actors",
+            "start and stop in <= 5 s, <= 350 MB",
+            [ours("many_actors", actors), python("plain pykka, 2,000", "many_actors_pykka", 2000)],
+            extra=("start_s", "stop_s"),
+        ),
+        Case(
+            "sweeper",
+            "sweeper with 100,000 combinations: claim + done, durable",
+            "<= 0.3 ms, open <= 2 s",
+            [ours("sweeper", 100000), execo("sweeper", 100000)],
+            extra=("claim_done_ms", "open_s"),
+        ),
+        Case(
+            "import",
+            "import",
+            "<= 150 ms",
+            [
+                python("regisseur.actors", "import_time", "regisseur.actors"),
+                Program("execo 2.8.2", [str(PEERS_PYTHON), str(CASES / "import_time.py"), "execo"]),
+            ],
+        ),
+    ]
+
+
+def show(case: Case, table: Table) -> None:
+    """Add the rows of a case to the table."""
+    base = case.programs[0].median("wall")
+    table.add_section()
+    table.add_row(f"[bold]{case.name}[/]: {case.title}", "", "", "", "", "", f"[dim]{case.target}[/]")
+    for program in case.programs:
+        if program.failure:
+            table.add_row(f"  {program.name}", "", "", "", "", "", f"[red]{program.failure}[/]")
+            continue
+        wall, cpu = program.median("wall"), program.median("cpu")
+        memory = program.median("rss_mb")
+        assert wall is not None
+        assert cpu is not None
+        each = f"{1e6 * wall / case.per:,.0f} / {1e6 * cpu / case.per:,.0f}" if case.per else ""
+        ratio = "" if program is case.programs[0] or not base else f"{wall / base:.2f}"
+        extras = [f"{key} {value:,.3f}".rstrip("0").rstrip(".") for key in case.extra if (value := program.median(key))]
+        table.add_row(
+            f"  {program.name}",
+            f"{wall:.3f}",
+            f"{cpu:.3f}",
+            each,
+            "" if memory is None else f"{memory:.0f}",
+            ratio,
+            ", ".join(extras),
+        )
+
+
+def main() -> int:
+    """Measure the cases named on the command line, or all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3, help="of each program (default: 3)")
+    parser.add_argument("--quick", action="store_true", help="small sizes, one round: to see that all cases work")
+    parser.add_argument("names", nargs="*", metavar="CASE")
+    arguments = parser.parse_args()
+    chosen = cases(arguments.quick)
+    unknown = set(arguments.names) - {case.name for case in chosen}
+    if unknown:
+        parser.error(f"unknown case {sorted(unknown)[0]!r}; there are {', '.join(c.name for c in chosen)}")
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    table = Table(title=f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}")
+    for heading in ("", "wall s", "CPU s", "us each: wall / CPU", "MB", "wall, ours = 1", ""):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for case in chosen:
+        if arguments.names and case.name not in arguments.names:
+            continue
+        rounds = 1 if arguments.quick else arguments.rounds
+        for turn in range(rounds):
+            for program in case.programs:
+                if turn < (program.rounds or rounds):
+                    print(f"{case.name}: {program.name}, round {turn + 1} of {rounds}", file=sys.stderr)
+                    program.measure()
+        show(case, table)
+    console.print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
