@@ -59,7 +59,7 @@ class ExpectBuffer:
 
     __slots__ = ("_all_at", "_complete", "_limit", "_overlap", "_patterns", "_searched", "_text", "eof")
 
-    def __init__(self, overlap: int = 1 << 14, limit: int = 1 << 24) -> None:
+    def __init__(self, overlap: int = 1 << 12, limit: int = 1 << 24) -> None:
         self.eof = False
         self._overlap = overlap
         self._limit = limit

@@ -18,7 +18,7 @@ def found(buffer: ExpectBuffer, *regexes: str) -> tuple[int, str] | None:
     return None if result is None else (result[0], result[1].group())
 
 
-def holding(text: str, overlap: int = 1 << 14) -> ExpectBuffer:
+def holding(text: str, overlap: int = 1 << 12) -> ExpectBuffer:
     buffer = ExpectBuffer(overlap)
     buffer.feed(text)
     return buffer
