@@ -1,1 +1,126 @@
-"""actors: what lives. Owns every thread, socket, pipe and child process."""
+"""actors: what lives. Owns every thread, socket, pipe and child process.
+
+Who is who::
+
+    runtime        one reactor, one bus, one worker pool; made on first use
+      reactor      the thread that waits for everything; never blocks
+      worker pool  threads for what may block: handlers, blocking actors
+      bus          carries every message (ZeroMQ, msgpack), also between processes (links)
+    actor, ref     pykka's actors without a thread each; future: what to wait for
+    process        a command: Process, and who leads it; I/O actor: all pipes and children
+    action         many processes as one: Local, ParallelActions, SequentialActions
+
+Begin reading with `process` (what scripts use) or `runtime` (what it stands
+on). The names are those of Execo's first module, and those of pykka:
+``from regisseur.actors import *`` and ``from regisseur import actors as pykka``
+both work. Importing starts nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+from pykka import ActorDeadError, ActorProxy, CallableProxy, messages, traversable
+
+from .action import (
+    Action,
+    ActionLifecycleHandler,
+    Local,
+    ParallelActions,
+    SequentialActions,
+    filter_bad_hosts,
+    wait_all_actions,
+    wait_any_actions,
+    wait_multiple_actions,
+)
+from .actor import Actor, BlockingActor, ThreadingActor
+from .config import (
+    CHAINPUT,
+    SCP,
+    SSH,
+    STDERR,
+    STDOUT,
+    TAKTUK,
+    configuration,
+    default_connection_params,
+    refuse_old_names,
+)
+from .exception import ActionsFailed, ConfigurationError, ProcessesFailed
+from .future import DeadlockError, Future, FutureSetError, ThreadingFuture, Timeout, get_all
+from .host import Host
+from .journal import Journal, current_journal, set_journal
+from .log import logger, style
+from .process import (
+    ExpectOutputHandler,
+    Process,
+    ProcessLifecycleHandler,
+    ProcessOutputHandler,
+)
+from .ref import ActorRef
+from .registry import ActorRegistry
+from .report import Report
+from .runtime import Runtime, current_runtime, stop_runtime, use_runtime
+from .serial import Serial
+from .time_utils import Timer, format_date, format_duration, get_seconds, get_unixts, sleep
+
+__all__ = [
+    "CHAINPUT",
+    "SCP",
+    "SSH",
+    "STDERR",
+    "STDOUT",
+    "TAKTUK",
+    "Action",
+    "ActionLifecycleHandler",
+    "ActionsFailed",
+    "Actor",
+    "ActorDeadError",
+    "ActorProxy",
+    "ActorRef",
+    "ActorRegistry",
+    "BlockingActor",
+    "CallableProxy",
+    "ConfigurationError",
+    "DeadlockError",
+    "ExpectOutputHandler",
+    "Future",
+    "FutureSetError",
+    "Host",
+    "Journal",
+    "Local",
+    "ParallelActions",
+    "Process",
+    "ProcessLifecycleHandler",
+    "ProcessOutputHandler",
+    "ProcessesFailed",
+    "Report",
+    "Runtime",
+    "SequentialActions",
+    "Serial",
+    "ThreadingActor",
+    "ThreadingFuture",
+    "Timeout",
+    "Timer",
+    "configuration",
+    "current_journal",
+    "current_runtime",
+    "default_connection_params",
+    "filter_bad_hosts",
+    "format_date",
+    "format_duration",
+    "get_all",
+    "get_seconds",
+    "get_unixts",
+    "logger",
+    "messages",
+    "set_journal",
+    "sleep",
+    "stop_runtime",
+    "style",
+    "traversable",
+    "use_runtime",
+    "wait_all_actions",
+    "wait_any_actions",
+    "wait_multiple_actions",
+]
+
+if not TYPE_CHECKING:
+    __getattr__ = refuse_old_names(__name__)  # an old name gets an error that names the new way

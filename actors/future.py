@@ -28,7 +28,7 @@ from ._context import here
 if TYPE_CHECKING:
     from .actor import Actor
 
-__all__ = ["DeadlockError", "Future", "FutureSetError", "Timeout", "get_all"]
+__all__ = ["DeadlockError", "Future", "FutureSetError", "ThreadingFuture", "Timeout", "get_all"]
 
 T = TypeVar("T")
 J = TypeVar("J")
@@ -219,6 +219,10 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
     __iter__ = __await__  # type: ignore[assignment]  # as in pykka
 
 
+ThreadingFuture = Future
+"""The name under which pykka's scripts know a future."""
+
+
 def get_all(futures: Iterable[pykka.Future[T]], *, timeout: float | None = None) -> list[T]:
     """The results of all *futures*, each waited for at most *timeout* seconds.
 
@@ -305,5 +309,3 @@ def _derive(sources: list[Any], compute: Callable[[list[Any]], M]) -> Future[M]:
     for source in sources:
         source.add_done_callback(countdown)
     return derived
-
-
