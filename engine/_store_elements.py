@@ -129,6 +129,11 @@ class CombinationSet(MutableSet[Any]):
     def __len__(self) -> int:
         return len(self._list if self._members is None else self._members)
 
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other)  # so that type checkers let it be compared with a set
+
+    __hash__ = None  # type: ignore[assignment]  # as with any set that can change
+
     def add(self, value: Any) -> None:
         """Put *value* at the end, if it is not in the set."""
         self._keys[element_of(value)] = None

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from threading import RLock
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ from ._store_table import CANCEL, CLAIM, CLAIMED, DONE, FINISH, SKIP, SKIPPED, S
 __all__ = ["CombinationStatus", "ParamSweeper", "SweepView"]
 
 Filter = Callable[[CombinationSet], Iterable[Any]]
+_END = object()
 Returned = list[tuple[Owner, list[Any]]]
 
 
@@ -167,9 +169,11 @@ class ParamSweeper(_Sweeps):
     ) -> None:
         self._directory = os.fspath(persistence_dir)
         self._name = _name(self._directory) if name is None else name
-        self._store = Store(self._directory, lease=lease, lock_timeout=lock_timeout, tell=self._warn)
+        # Not a method of this object: a cycle would keep the files open until the collector runs.
+        warn = partial(_warn, self._name)
+        self._store = Store(self._directory, lease=lease, lock_timeout=lock_timeout, tell=warn)
         self.set_sweeps(sweeps, save_sweeps)
-        self._tell("sweeper.opened", directory=self._directory, **self.counts())
+        _tell(self._name, "sweeper.opened", directory=self._directory, **self.counts())
 
     def set_sweeps(self, sweeps: Iterable[Any] | None = None, save_sweeps: bool = False) -> None:
         """Be about *sweeps* from now on, or about those that were saved if there are none.
@@ -234,12 +238,15 @@ class ParamSweeper(_Sweeps):
     def _filtered(self, table: Table, count: int, filtr: Filter) -> list[Entry]:
         chosen: dict[Entry, None] = {}
         with self._store.lent():
-            for element in filtr(CombinationSet.of_distinct(table.in_state(TODO))):
-                entry = table.index.get(element_of(element))
-                if entry is not None and entry.position >= 0 and entry.state == TODO:
-                    chosen[entry] = None
-                    if len(chosen) == count:
-                        break
+            wished = iter(filtr(CombinationSet.of_distinct(table.in_state(TODO))))
+        while len(chosen) < count:
+            with self._store.lent():  # it may be a generator
+                element = next(wished, _END)
+            if element is _END:
+                break
+            entry = table.index.get(element_of(element))
+            if entry is not None and entry.position >= 0 and entry.state == TODO:
+                chosen[entry] = None
         return [entry for entry in chosen if entry.state == TODO]  # the filter may have used this sweeper
 
     # Giving back
@@ -321,7 +328,7 @@ class ParamSweeper(_Sweeps):
         with self._store.locked():
             log = self._store.reset(reset_inprogress)
         log.sync()
-        self._tell("sweeper.reset", inprogress=reset_inprogress)
+        _tell(self._name, "sweeper.reset", inprogress=reset_inprogress)
 
     # Keeping up
 
@@ -345,18 +352,11 @@ class ParamSweeper(_Sweeps):
     def _reading(self) -> AbstractContextManager[Table]:
         return self._store.reading()
 
-    # Telling the journal
-
-    def _tell(self, event: str, **fields: Any) -> None:
-        journal = current_journal()
-        if journal is not None:
-            journal.event(event, sweeper=self._name, **fields)
-
     def _tell_each(self, event: str, elements: Iterable[Any], reason: str | None = None) -> None:
         if current_journal() is not None:
             said = {} if reason is None else {"reason": reason}
             for element in elements:
-                self._tell(event, combination=element, **said)
+                _tell(self._name, event, combination=element, **said)
 
     def _tell_returned(self, returned: Returned) -> None:
         for owner, elements in returned:
@@ -364,10 +364,6 @@ class ParamSweeper(_Sweeps):
                 "%s: %d combinations of %s, which is gone, are to do again", self._name, len(elements), owner
             )
             self._tell_each("combination.returned", elements, f"{owner} is gone")
-
-    def _warn(self, event: str, **fields: Any) -> None:
-        logger.warning("%s: %s %s", self._name, event, fields)
-        self._tell(event, **fields)
 
 
 class SweepView(_Sweeps):
@@ -398,6 +394,18 @@ class SweepView(_Sweeps):
             if table.sweeps != known:
                 table.set_sweeps([entry.element for entry in known])
             yield table
+
+
+def _tell(sweeper: str, event: str, **fields: Any) -> None:
+    journal = current_journal()
+    if journal is not None:
+        journal.event(event, sweeper=sweeper, **fields)
+
+
+def _warn(sweeper: str, event: str, **fields: Any) -> None:
+    """Tell the user and the journal what the store had to do."""
+    logger.warning("%s: %s %s", sweeper, event, ", ".join(f"{name}={value}" for name, value in fields.items()))
+    _tell(sweeper, event, **fields)
 
 
 def _name(directory: str) -> str:
