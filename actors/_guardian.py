@@ -138,7 +138,8 @@ class Guardian:
         """End the guardian process and nothing else; returns when it is gone. Harmless if it is gone already."""
         if self.pidfd == -1:
             return
-        signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)  # it ignores all that can be ignored
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)  # it ignores all that can be ignored
         self._take_away()
 
     def abandon(self) -> None:
@@ -200,22 +201,13 @@ def _cookie() -> str:
 def _start() -> tuple[int, int, socket.socket]:
     """Start the guardian process; return its pid, a pidfd of it and the socket to it."""
     ours, theirs = socket.socketpair()
-    # Given a pidfd, not a number: so it watches this very process, even if that dies before it has started.
-    with theirs, open(os.devnull, "wb") as null:
-        controller = os.pidfd_open(os.getpid())
-        try:
-            pid = spawn(
-                [sys.executable, "-I", "-S", _guardian_main.__file__],
-                stdin=theirs.fileno(),
-                stdout=controller,
-                stderr=null.fileno(),
-                cwd="/",  # keeps no file system busy
-            )
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            os.close(controller)
+    try:
+        pid = _spawn_program(theirs)
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
     try:
         return pid, os.pidfd_open(pid), ours
     except OSError:
@@ -223,3 +215,19 @@ def _start() -> tuple[int, int, socket.socket]:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         raise
+
+
+def _spawn_program(stream: socket.socket) -> int:
+    # Given a pidfd, not a number: so it watches this very process, even if that dies before it has started.
+    controller = os.pidfd_open(os.getpid())
+    try:
+        with open(os.devnull, "wb") as null:
+            return spawn(
+                [sys.executable, "-I", "-S", _guardian_main.__file__],
+                stdin=stream.fileno(),
+                stdout=controller,
+                stderr=null.fileno(),
+                cwd="/",  # keeps no file system busy
+            )
+    finally:
+        os.close(controller)

@@ -7,8 +7,8 @@ ignores. There is no preexec_fn: between the start and the new program no Python
 Read on: `_spawn_one` (the search along PATH and the shell for scripts without "#!"), `_environment` (what is cached),
 `_posix_spawn` (the fast way), `_spawn_by_subprocess` (the way on other C libraries than glibc >= 2.34).
 
-Cost of the fast way, measured with /bin/true and three pipes on a shared two-core machine: about 40 us of CPU in the
-controller; some 300 us pass meanwhile, with the interpreter lock free, until the child executes its program.
+Cost of the fast way, measured with /bin/true and three pipes on a shared two-core machine: 40 to 50 us of CPU in the
+controller; 100 to 300 us pass meanwhile, with the interpreter lock free, until the child executes its program.
 """
 
 from __future__ import annotations

@@ -129,10 +129,11 @@ os.waitid(os.P_PID, stopped, os.WSTOPPED)
 say("stopped", stopped)
 start("sh", "-c", "echo untold $$; exec sleep 1000", watched=False)
 start("sh", "-c", "echo unmarked $$; exec sleep 1000", cookie=False)
+say("controller", os.getpid())  # only now the guardian knows of the unmarked one
 """
 CAST_NAMES = (
     *("plain", "stubborn", "stubborn-child", "job", "bare-job", "shell", "left-job", "left-bare-job", "daemon"),
-    *("parent", "bare-daemon", "stopped", "untold", "unmarked"),
+    *("parent", "bare-daemon", "stopped", "untold", "unmarked", "controller"),
 )
 
 
