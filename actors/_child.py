@@ -13,7 +13,12 @@ from ..protocols.messages import STDERR, STDOUT
 if TYPE_CHECKING:
     from ._output import Output
 
-__all__ = ["Child", "Pipes"]
+__all__ = ["CLOSED", "PARKED", "Child", "Pipes"]
+
+CLOSED = -1
+"""In place of a descriptor: closed."""
+PARKED = -2
+"""In place of the descriptor of stdin: open, but kept elsewhere (see `_parking`)."""
 
 _LARGE_PIPE = 1 << 20
 """Bytes of a pipe that turned out to be busy: the most that an ordinary user may ask for."""
@@ -62,7 +67,7 @@ class Pipes:
 
 
 class Child:
-    """One running child. Its descriptors are -1 when they are closed."""
+    """One running child."""
 
     __slots__ = ("address", "chunk", "closing_input", "diverted", "outputs", "pending", "pid", "pidfd", "stdin")
 
@@ -72,6 +77,7 @@ class Child:
         self.pid = pid
         self.pidfd = pidfd
         self.stdin = pipes.ours[0]
+        """The descriptor to write to, or `CLOSED`, or `PARKED`."""
         self.outputs: dict[int, int] = {STDOUT: pipes.ours[1], STDERR: pipes.ours[2]}
         """The descriptors to read, by stream; a stream at its end is gone from it."""
         self.chunk = 1 << 16

@@ -11,8 +11,10 @@ interpreter lock is free meanwhile).
 
 A process has ended when its pidfd says so; what is left in its pipes then is
 read, and the pipes are closed, whoever else may hold them. When descriptors
-or processes run out, starts wait until another process has ended: that is not
-a failure of the command.
+run out, the limit is raised as far as it goes, then the inputs that nobody
+writes to are parked (`_parking`); when that is not enough, or processes run
+out, starts wait until another process has ended: that is not a failure of the
+command.
 """
 
 from __future__ import annotations
@@ -43,9 +45,10 @@ from ..protocols.messages import (
     WriteInput,
 )
 from . import _proctable
-from ._child import Child, Pipes
+from ._child import CLOSED, PARKED, Child, Pipes
 from ._context import here
 from ._guardian import Guardian
+from ._parking import Parking
 from ._reactor import READABLE, WRITABLE
 from ._spawn import spawn
 from .actor import Actor
@@ -63,6 +66,7 @@ logger = logging.getLogger("regisseur.io")
 
 _SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
 _STARTS_PER_TURN = 2
+_PARK = 100  # inputs parked at a time when descriptors run out
 _GUARDIAN_DELAY = 0.005  # seconds
 _LAST_READS = 64  # chunks read of a stream after the exit; a grandchild may go on writing for ever
 _GRACE = 0.3  # seconds between SIGTERM and SIGKILL when the runtime stops
@@ -94,6 +98,7 @@ class IoActor(Actor):
         self._guardian: Guardian | None = None
         self._flushing = False
         self._cookie: dict[str, str] | None = None
+        self._parking = Parking()
         self._short = False  # something has run out: starts wait for an exit
         self._leave: Callable[[], None] | None = None
 
@@ -140,7 +145,7 @@ class IoActor(Actor):
             child = self._make_child(message)
         except OSError as error:
             if error.errno in _SHORTAGE:
-                if _raise_descriptor_limit(error):
+                if _raise_descriptor_limit(error) or self._park_idle_inputs(error):
                     return self._try_spawn(message)
                 if self._children:
                     self._short = True
@@ -157,6 +162,30 @@ class IoActor(Actor):
         for stream, fd in child.outputs.items():
             reactor.watch(fd, READABLE, lambda _, s=stream: self._read(child, s))  # type: ignore[misc]  # binds early
         return True
+
+    def _park_idle_inputs(self, error: OSError) -> bool:
+        """Make room among our open files: nobody writes to most processes. Returns whether there is more now."""
+        if error.errno != errno.EMFILE:
+            return False
+        parked = 0
+        for child in self._children.values():
+            if parked == _PARK:
+                break
+            if child.stdin >= 0 and not child.pending and child.stdin not in child.outputs.values():
+                if not self._parking.park(child.pid, child.stdin):
+                    break
+                child.stdin = PARKED
+                parked += 1
+        return parked > 0
+
+    def _unpark_input(self, child: Child) -> None:
+        """Get the stdin of *child* back if it is parked.
+
+        Raises:
+            OSError: there is no place for it.
+        """
+        if child.stdin == PARKED:
+            child.stdin = self._parking.take(child.pid)
 
     def _make_child(self, message: SpawnProcess) -> Child:
         if self._guardian is None:
@@ -264,8 +293,13 @@ class IoActor(Actor):
 
     def _write(self, message: WriteInput) -> None:
         child = self._children.get(message.process)
-        if child is None or child.stdin < 0 or child.closing_input:
+        if child is None or child.stdin == CLOSED or child.closing_input:
             self._tell(message.process, InputFailed(errno.EPIPE))
+            return
+        try:
+            self._unpark_input(child)
+        except OSError as error:
+            self._tell(message.process, InputFailed(error.errno or 0))
             return
         if child.pending is None:
             os.set_blocking(child.stdin, False)
@@ -295,7 +329,13 @@ class IoActor(Actor):
 
     def _close_input(self, message: CloseInput) -> None:
         child = self._children.get(message.process)
-        if child is None or child.stdin < 0:
+        if child is None or child.stdin == CLOSED:
+            return
+        try:
+            self._unpark_input(child)
+        except OSError:
+            self._parking.forget(child.pid)  # no place to get it back to: it closes with the others parked there
+            child.stdin = CLOSED
             return
         child.closing_input = True
         if not child.pending:
@@ -309,7 +349,7 @@ class IoActor(Actor):
             child.closing_input = False
         else:
             os.close(child.stdin)
-            child.stdin = -1
+            child.stdin = CLOSED
 
     # -- signals and the end -----------------------------------------------------
 
@@ -335,7 +375,9 @@ class IoActor(Actor):
         for stream, fd in list(child.outputs.items()):
             self._read_rest(child, stream, fd)
             self._close_output(child, stream, fd)
-        if child.stdin >= 0:
+        if child.stdin == PARKED:
+            self._parking.forget(child.pid)
+        elif child.stdin != CLOSED:
             if child.pending:
                 reactor.forget(child.stdin)
             os.close(child.stdin)
@@ -405,6 +447,7 @@ class IoActor(Actor):
 
     def _dismiss_guardian(self) -> None:
         """The runtime ends: the guardian is needed only where sessions go on without their leaders."""
+        self._parking.close()
         guardian, self._guardian = self._guardian, None
         if guardian is None:
             return
@@ -436,6 +479,7 @@ class IoActor(Actor):
             with contextlib.suppress(OSError):
                 os.close(fd)
         self._children.clear()
+        self._parking.close()
         if self._guardian is not None:
             self._guardian.abandon()
             self._guardian = None
