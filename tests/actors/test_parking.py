@@ -41,7 +41,7 @@ def test_any_of_many_can_be_taken_back_and_the_others_stay() -> None:
     pipes = [os.pipe() for _ in range(700)]
     before = len(os.listdir("/proc/self/fd"))
 
-    assert all([parking.park(tag, write_end) for tag, (_, write_end) in enumerate(pipes)])
+    assert all(parking.park(tag, write_end) for tag, (_, write_end) in enumerate(pipes))
 
     assert before - len(os.listdir("/proc/self/fd")) > 690
     assert len(parking) == 700
