@@ -158,7 +158,7 @@ class IoActor(Actor):
         self._tell(message.process, ProcessSpawned(child.pid, time.time()))
         self._children[message.process] = child
         reactor = self.actor_runtime.reactor
-        reactor.watch(child.pidfd, READABLE, lambda _: self._take_exit(child) and None)
+        reactor.watch(child.pidfd, READABLE, lambda _: self._take_exit(child))
         for stream, fd in child.outputs.items():
             reactor.watch(fd, READABLE, lambda _, s=stream: self._read(child, s))  # type: ignore[misc]  # binds early
         return True

@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -229,7 +230,7 @@ class ProcessLife:
         return _ENDED
 
 
-_RULES: dict[type, Any] = {
+_RULES: dict[type, Callable[[ProcessLife, Any], list[Effect]]] = {
     Start: ProcessLife._start,
     ProcessSpawned: ProcessLife._spawned,
     SpawnFailed: ProcessLife._spawn_failed,

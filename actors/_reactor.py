@@ -54,7 +54,7 @@ class Reactor:
 
     def __init__(self, name: str) -> None:
         self._epoll = select.epoll(sizehint=64)  # close-on-exec by default
-        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._handlers: dict[int, Callable[[int], object]] = {}
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._again: list[Callable[[], None]] = []
@@ -70,7 +70,7 @@ class Reactor:
         """Leave the loop at the end of this turn. The reactor's thread."""
         self._stopping = True
 
-    def watch(self, fd: int, mask: int, handler: Callable[[int], None]) -> None:
+    def watch(self, fd: int, mask: int, handler: Callable[[int], object]) -> None:
         """Call ``handler(events)`` whenever *fd* is ready (level-triggered)."""
         self._epoll.register(fd, mask)
         self._handlers[fd] = handler

@@ -74,6 +74,9 @@ class StopFlag:
         return event.wait(timeout)
 
 
+_NOTHING_WAITS: deque[Delivery] = deque(maxlen=0)
+
+
 class Inbox:
     """The messages that wait for a blocking actor; those of the others wait on the bus itself.
 
@@ -86,7 +89,8 @@ class Inbox:
     def __init__(self, actor: Actor) -> None:
         self._bus = actor.actor_runtime.bus
         self._address = actor.actor_address
-        self.waiting: deque[Delivery] | None = deque() if actor.blocking else None
+        # Most actors live on the reactor and need none: they share an empty one.
+        self.waiting: deque[Delivery] = deque() if actor.blocking else _NOTHING_WAITS
         self.scheduled = False
 
     def put(self, message: Any, /) -> None:
@@ -129,6 +133,7 @@ class Actor(pykka.Actor):
     hidden: ClassVar[bool] = False
     """True: not in the `ActorRegistry`: for actors that belong to the runtime."""
 
+    actor_inbox: Inbox
     actor_runtime: Runtime
     """The runtime in which this actor lives."""
     actor_address: str
@@ -137,7 +142,7 @@ class Actor(pykka.Actor):
     """The future this actor is blocked on, if any."""
 
     @classmethod
-    def start(cls, *args: Any, **kwargs: Any) -> ActorRef[Self]:  # type: ignore[override]  # our ref is a pykka ref
+    def start(cls, *args: Any, **kwargs: Any) -> ActorRef[Self]:
         """Start an actor in the current runtime; the arguments go to ``__init__``."""
         actor = cls(*args, **kwargs)
         if getattr(actor, "_actor_ref", None) is None:
@@ -161,7 +166,7 @@ class Actor(pykka.Actor):
         return f"{type(self).__name__} ({self.actor_urn})"
 
     @property
-    def actor_ref(self) -> ActorRef[Self]:  # type: ignore[override]  # our ref is a pykka ref
+    def actor_ref(self) -> ActorRef[Self]:
         """The reference to this actor."""
         return cast("ActorRef[Self]", self._actor_ref)
 
@@ -192,10 +197,8 @@ class Actor(pykka.Actor):
         bus = self.actor_runtime.bus
         here.actor, here.cause = self, cause
         try:
-            if type(message) in _PYKKA_MESSAGES:
-                response = self._handle_receive(message)
-            else:
-                response = self.on_receive(message)
+            handle = self._handle_receive if type(message) in _PYKKA_MESSAGES else self.on_receive
+            response = handle(message)
         except Exception as error:
             if correlation:
                 logger.info("Exception returned from %s to caller:", self, exc_info=True)
@@ -273,5 +276,3 @@ class ThreadingActor(BlockingActor):
 
     use_daemon_thread: ClassVar[bool] = False
     """Accepted for pykka's sake; it has no effect."""
-
-

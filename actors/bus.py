@@ -36,6 +36,7 @@ from ..protocols.errors import MalformedError, OversizedError, ProtocolError
 from ..protocols.message import types_by_class, types_by_kind
 from ..protocols.plain import LIMIT
 from ._context import here
+from ._reactor import READABLE
 from .actor import Actor, Delivery
 from .future import Future
 from .registry import ActorRegistry
@@ -255,7 +256,7 @@ class Bus:
     def attach(self, reactor: Reactor) -> None:
         """Have *reactor* read this bus."""
         self._reactor = reactor
-        reactor.watch(self._pull.get(zmq.FD), 1, self._drain)
+        reactor.watch(int(self._pull.get(zmq.FD)), READABLE, self._drain)
         reactor.call_again(self._drain_again)
 
     def _drain_again(self) -> None:

@@ -198,7 +198,7 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
         """A future of ``func(result)``. *func* runs in a worker, or in the thread that sets this future."""
         return _derive([self], lambda values: func(values[0]))
 
-    def filter(self: Future[Iterable[J]], func: Callable[[J], bool]) -> Future[Iterable[J]]:  # type: ignore[override]  # our own class
+    def filter(self: Future[Iterable[J]], func: Callable[[J], bool]) -> Future[Iterable[J]]:
         """A future of the items of the result for which *func* is true."""
         return _derive([self], lambda values: list(filter(func, values[0])))
 
@@ -206,7 +206,7 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
         """A future of the list of the results of this future and *futures*."""
         return _derive([self, *futures], list)
 
-    def reduce(self: Future[Iterable[J]], func: Callable[[R, J], R], *args: R) -> Future[R]:  # type: ignore[override]  # our own class
+    def reduce(self: Future[Iterable[J]], func: Callable[[R, J], R], *args: R) -> Future[R]:
         """A future of ``functools.reduce(func, result, *args)``."""
         return _derive([self], lambda values: functools.reduce(func, values[0], *args))
 
@@ -216,7 +216,7 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
             return asyncio.get_running_loop().run_in_executor(None, self.get).__await__()
         return asyncio.wrap_future(self).__await__()
 
-    __iter__ = __await__  # type: ignore[assignment]  # as in pykka
+    __iter__ = __await__
 
 
 ThreadingFuture = Future

@@ -81,8 +81,9 @@ class Journal:
 
         self.path = Path(os.path.abspath(path))  # a script may change its directory later
         self._masker = Masker(os.environ, secrets or ())
-        directory = self.path.parent / "outputs" if outputs is None else Path(os.path.abspath(outputs))
-        self._outputs = OutputStore(directory, self._masker)
+        self.outputs = self.path.parent / "outputs" if outputs is None else Path(os.path.abspath(outputs))
+        """The directory of the outputs that are too large for a line."""
+        self._outputs = OutputStore(self.outputs, self._masker)
         self._appender = _Appender(self.path)
         self._events = event_logger(self._appender, self._masker)
         self.event = self._events.event

@@ -27,9 +27,18 @@ from typing import Any, TypeVar, dataclass_transform
 
 from .errors import FieldError, UnknownKindError
 
-__all__ = ["MessageType", "is_message", "message", "message_type", "message_types", "type_of", "types_by_class", "types_by_kind"]
+__all__ = [
+    "MessageType",
+    "is_message",
+    "message",
+    "message_type",
+    "message_types",
+    "type_of",
+    "types_by_class",
+    "types_by_kind",
+]
 
-C = TypeVar("C", bound=type)
+C = TypeVar("C")
 
 _ABSENT: Any = object()
 
@@ -101,7 +110,7 @@ types_by_kind: Mapping[str, MessageType] = _by_kind
 
 
 @dataclass_transform(frozen_default=True)
-def message(kind: str, *, bulk: bool = False) -> Callable[[C], C]:
+def message(kind: str, *, bulk: bool = False) -> Callable[[type[C]], type[C]]:
     """Make a message type of a class with annotated fields, and register it under *kind*.
 
     Args:
@@ -114,8 +123,8 @@ def message(kind: str, *, bulk: bool = False) -> Callable[[C], C]:
         TypeError: a field has a type that can not travel.
     """
 
-    def register(cls: C) -> C:
-        made = dataclasses.dataclass(frozen=True, slots=True)(cls)
+    def register(cls: type[C]) -> type[C]:
+        made: type[C] = dataclasses.dataclass(frozen=True, slots=True)(cls)
         known = _by_kind.get(kind)
         if known is not None and (known.cls.__module__, known.cls.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ValueError(f"kind {kind!r} is taken by {known.cls.__module__}.{known.cls.__qualname__}")
@@ -170,7 +179,7 @@ def _values_of(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
     if len(names) == 1:
         name = names[0]
         return lambda m: (getattr(m, name),)
-    return operator.attrgetter(*names)  # type: ignore[return-value]  # a tuple for two names or more
+    return operator.attrgetter(*names)
 
 
 def _short(value: object) -> str:
@@ -181,12 +190,12 @@ def _short(value: object) -> str:
 # A checker is (types accepted as they are, function that restores the rest or gives _ABSENT).
 _Checker = tuple[frozenset[type], Callable[[Any], Any] | None]
 
-_PLAIN = frozenset({bool, int, float, str, bytes, type(None), list, dict})
+_PLAIN: frozenset[type] = frozenset({bool, int, float, str, bytes, type(None), list, dict, tuple, set, frozenset})
 
 
 def _checker(hint: Any) -> _Checker:
     if hint is Any:
-        return _PLAIN | {tuple, set, frozenset}, None
+        return _PLAIN, None
     if hint is None:
         return frozenset({type(None)}), None
     if hint in (bool, int, str, bytes, type(None)):

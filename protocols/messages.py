@@ -141,7 +141,7 @@ class InputFailed:
 
 @message("process.exited")
 class ProcessExited:
-    """The process has ended, and all its pending output was sent before. From: the I/O actor. It is the last message."""
+    """The process has ended; all its pending output was sent before. From: the I/O actor. It is the last message."""
 
     status: int | None
     """Exit status 0..255, or minus the number of the signal that ended it; None: other code took the status."""
