@@ -111,8 +111,7 @@ def test_descendants_are_found_parents_first(shell: Shell) -> None:
 def test_a_snapshot_answers_from_the_moment_it_was_taken(shell: Shell) -> None:
     jobs = pids(shell)
     snapshot = Snapshot.take()
-    end_session(shell.pid, signal.SIGKILL)
-    shell.wait()
+    end_all_and_wait(shell, jobs)
 
     assert {shell.pid} | jobs == set(snapshot.session(shell.pid))
     assert not session_members(shell.pid)
@@ -120,7 +119,13 @@ def test_a_snapshot_answers_from_the_moment_it_was_taken(shell: Shell) -> None:
 
 def test_end_session_reaches_every_process_group(shell: Shell) -> None:
     jobs = pids(shell)
-    holders = [os.pidfd_open(pid) for pid in jobs]
+    reached = end_all_and_wait(shell, jobs)
+
+    assert {shell.pid} | jobs == set(reached)
+
+
+def end_all_and_wait(shell: Shell, jobs: set[int]) -> list[int]:
+    holders = [os.pidfd_open(pid) for pid in (shell.pid, *jobs)]
     try:
         reached = end_session(shell.pid, signal.SIGKILL)
         for holder in holders:
@@ -128,8 +133,7 @@ def test_end_session_reaches_every_process_group(shell: Shell) -> None:
     finally:
         for holder in holders:
             os.close(holder)
-
-    assert {shell.pid} | jobs == set(reached)
+    return reached
 
 
 def test_end_session_wakes_a_stopped_process_up_to_take_the_signal() -> None:
