@@ -31,6 +31,7 @@ from ._store_table import ALIVE, HEADER, RETURN, Entry, Record, Table
 __all__ = ["Store", "StoreReader", "execo_files", "make_directory"]
 
 _PATIENCE = 20_000  # records behind the snapshot before a new one is thought of
+_GROWTH = 4  # and how many times more than elements; both together make the cost of snapshots small
 _SIGNS = 4  # signs of life that are given in the time of a lease, at least
 _BULK = 1 << 20  # bytes from which reading is worth a pause of the garbage collector
 
@@ -170,7 +171,8 @@ class Store(StoreReader):
         lease: seconds without a sign of life after which other machines may take our claims.
         lock_timeout: seconds to wait for other processes in each operation; None: no limit.
         clock: gives the seconds since the epoch.
-        tell: is told ``("sweeper.repaired", path=..., offset=..., reason=...)`` after a torn tail was cut off.
+        tell: is called with an event, a text for the user, and fields for the journal, when a torn tail
+            was cut off, or the log could not be compacted.
 
     Raises: as `StoreReader`, but for the missing log; and `SweepStoreBusyError`.
     """
@@ -244,7 +246,7 @@ class Store(StoreReader):
             self.table.take(record)
         self._stale = False
         self._tail += len(records)
-        if self._tail > max(_PATIENCE, 4 * len(self.table.numbered)):
+        if self._tail > max(_PATIENCE, _GROWTH * len(self.table.numbered)):
             self._compact()
         return log
 
@@ -253,7 +255,8 @@ class Store(StoreReader):
             self.rewrite(self.table.saved)
         except OSError as error:  # what was to be written is written, and the log is as good as before
             self._tail = 0
-            self._tell("sweeper.not_compacted", path=self.path, error=str(error))
+            message = f"{self.path} could not be made shorter, which will be tried again: {error}"
+            self._tell("sweeper.not_compacted", message, path=self.path, error=str(error))
 
     def rewrite(self, saved: list[Entry]) -> None:
         """Put a snapshot, with *saved* as the saved sweeps, in the place of the log.
@@ -301,7 +304,8 @@ class Store(StoreReader):
         if self._lock.is_held():
             # Whoever wrote this died before it could be acknowledged, or the power failed before it was synced.
             self.log.cut(keep=not reason.startswith("cut off"))
-            self._tell("sweeper.repaired", path=self.path, offset=self.log.end, reason=reason)
+            message = f"a crash had torn the last record of {self.path}, which was cut off at {self.log.end}: {reason}"
+            self._tell("sweeper.repaired", message, path=self.path, offset=self.log.end, reason=reason)
 
     def _mend_birth(self) -> None:
         if self._lock.is_held():

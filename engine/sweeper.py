@@ -402,9 +402,9 @@ def _tell(sweeper: str, event: str, **fields: Any) -> None:
         journal.event(event, sweeper=sweeper, **fields)
 
 
-def _warn(sweeper: str, event: str, **fields: Any) -> None:
+def _warn(sweeper: str, event: str, message: str, **fields: Any) -> None:
     """Tell the user and the journal what the store had to do."""
-    logger.warning("%s: %s %s", sweeper, event, ", ".join(f"{name}={value}" for name, value in fields.items()))
+    logger.warning("%s: %s", sweeper, message)
     _tell(sweeper, event, **fields)
 
 
