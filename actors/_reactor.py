@@ -106,9 +106,11 @@ class Reactor:
                 due, self._again = self._again, []
                 for function in due:
                     self._call(function)
-            for fd, events in poll(self._wait_seconds(), _MAX_EVENTS):
-                handler = handlers.get(fd)  # an earlier handler of this turn may have removed it
-                if handler is not None:
+            ready = [(fd, events, handlers.get(fd)) for fd, events in poll(self._wait_seconds(), _MAX_EVENTS)]
+            for fd, events, handler in ready:
+                # An earlier handler of this turn may have closed the descriptor, and its number may be in use
+                # again already: then the event is not for the new owner, who would block on it.
+                if handler is not None and handlers.get(fd) is handler:
                     try:
                         handler(events)
                     except Exception:
