@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import os
-import pickletools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,33 +23,17 @@ from ._store_errors import (
     SweepStoreMissingError,
     SweepStoreVersionError,
 )
+from ._store_execo import execo_files
 from ._store_file import FORMAT, LOG_NAME, VERSION, LogFile, sync_directory, write_log
 from ._store_lock import StoreLock
 from ._store_table import ALIVE, HEADER, RETURN, Entry, Record, Table
 
-__all__ = ["Store", "StoreReader", "execo_files", "make_directory"]
+__all__ = ["Store", "StoreReader", "make_directory"]
 
 _PATIENCE = 20_000  # records behind the snapshot before a new one is thought of
 _GROWTH = 4  # and how many times more than elements; both together make the cost of snapshots small
 _SIGNS = 4  # signs of life that are given in the time of a lease, at least
 _BULK = 1 << 20  # bytes from which reading is worth a pause of the garbage collector
-
-
-def execo_files(directory: str) -> list[str]:
-    """The files of a store of Execo in *directory*: those of its names that hold pickles."""
-    paths = [os.path.join(directory, name) for name in ("done", "inprogress", "sweeps")]
-    return [path for path in paths if os.path.isfile(path) and _is_pickle(path)]
-
-
-def _is_pickle(path: str) -> bool:
-    with open(path, "rb") as file:
-        if file.read(1) == b"\x80":  # protocol 2 and later
-            return True
-        file.seek(0)
-        try:
-            return sum(1 for _ in pickletools.genops(file)) > 0
-        except ValueError:
-            return False
 
 
 class StoreReader:
