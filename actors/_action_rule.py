@@ -204,7 +204,10 @@ class ParallelLife(ActionLife):
 
 
 class SequentialLife(ActionLife):
-    """Each part starts when the one before has ended, well or not; it ends early if killed, or if the first can not start."""
+    """Each part starts when the one before has ended, well or not.
+
+    A kill ends it before the last, and so does a first part that can not start.
+    """
 
     __slots__ = ()
 
