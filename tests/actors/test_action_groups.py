@@ -190,7 +190,7 @@ def test_later_actions_of_a_sequence_can_be_waited_for_before_they_start(cast: l
 def test_who_waits_for_an_action_that_its_killed_sequence_never_starts_is_released(cast: list[Action]) -> None:
     deep = local(LONG)
     group = sequence(cast, local(LONG), parallel(cast, deep)).start()
-    waiters = [threading.Thread(target=lambda a=a: a.wait()) for a in (deep, group.actions[1])]  # type: ignore[misc]  # binds early
+    waiters = [threading.Thread(target=lambda a=a: a.wait()) for a in (deep, group.actions[1])]
     waiters += [threading.Thread(target=lambda: wait_all_actions(group.actions))]
     for waiter in waiters:
         waiter.start()

@@ -131,7 +131,7 @@ def test_waiting_leaves_nothing_behind_on_the_futures(cats: list[Action]) -> Non
     for _ in range(3):
         wait_any_actions(cats, 0.001)
 
-    assert cats[0].future._waiters == []  # type: ignore[attr-defined]  # of concurrent.futures
+    assert cats[0].future._waiters == []
     assert cats[0].future._done_callbacks == []  # type: ignore[attr-defined]  # of concurrent.futures
 
 
