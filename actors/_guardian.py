@@ -89,7 +89,8 @@ class Guardian:
 
     @property
     def lingers(self) -> bool:
-        """Whether there are sessions that go on without their leaders, as far as is known."""
+        """Whether there are sessions that go on without their leaders."""
+        self._prune()
         return bool(self._lingering)
 
     def flush(self) -> None:

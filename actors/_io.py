@@ -69,6 +69,7 @@ _STARTS_PER_TURN = 2
 _PARK = 100  # inputs parked at a time when descriptors run out
 _GUARDIAN_DELAY = 0.005  # seconds
 _LAST_READS = 64  # chunks read of a stream after the exit; a grandchild may go on writing for ever
+_FAMILY_LOOKS = 5  # at the process table, for those that were made while we were killing
 _GRACE = 0.3  # seconds between SIGTERM and SIGKILL when the runtime stops
 
 
@@ -360,9 +361,8 @@ class IoActor(Actor):
         others = _proctable.descendants(child.pid) if message.descendants else []
         with contextlib.suppress(ProcessLookupError, PermissionError):
             signal.pidfd_send_signal(child.pidfd, message.signal)
-        for pid in others:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, message.signal)
+        if message.descendants:
+            _signal_family(child.pid, others, message.signal)
 
     def _take_exit(self, child: Child) -> bool:
         """If *child* has ended, take its exit status and what is left in its pipes. Returns whether it has."""
@@ -408,6 +408,9 @@ class IoActor(Actor):
 
     def shut_down(self, done: Callable[[], None]) -> None:
         """End all processes, with their sessions, and call *done* when they have ended. The reactor's thread."""
+        for message in self._waiting:
+            failure = SpawnFailed(errno.ECANCELED, "the runtime was stopped before it could start", None, time.time())
+            self._tell(message.process, failure)
         self._waiting.clear()
         self._leave = done
         if not self._children:
@@ -500,6 +503,24 @@ _HANDLERS: dict[type, Callable[[IoActor, Any], None]] = {
 
 
 _RUNNING = 1000  # no exit status
+
+
+def _signal_family(leader: int, known: list[int], number: int) -> None:
+    """Signal the processes *known*, and those that they or *leader* made in the meantime.
+
+    The first look was at the descendants, before any of them could die and
+    leave its children to others. What was made since is still in the session.
+    """
+    done = {leader}
+    for _ in range(_FAMILY_LOOKS):
+        new = [pid for pid in known if pid not in done]
+        if not new and len(done) > 1:
+            return
+        for pid in new:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+        done.update(new)
+        known = _proctable.session_members(leader)
 
 
 def _reap(pidfd: int) -> int | None:

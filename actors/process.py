@@ -113,8 +113,9 @@ class Process(ProcessBase):
             life.timeout = self.timeout
             life.kill_timeout = configuration["kill_timeout"]
         run.runtime = current_runtime()
+        actor = ProcessActor(run)  # first of all, so that who kills it from another thread finds an address
         life.take(Start(time.time()))
-        ProcessActor.start(run)
+        run.runtime.bus.launch(actor)
         return self
 
     def _argv(self) -> Sequence[str]:

@@ -190,8 +190,8 @@ def current_runtime() -> Runtime:
     Inside an actor or a handler it is the runtime that runs it.
     """
     global _current, _hooks_installed
-    if here.runtime is not None and here.runtime.running:
-        return here.runtime
+    if here.runtime is not None:
+        return here.runtime  # even when it is ending: what runs in it must not bring up another
     runtime = _current
     if runtime is not None and runtime.running:
         return runtime
