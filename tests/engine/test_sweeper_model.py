@@ -21,7 +21,7 @@ OUTSIDE = ("never", "in", "any", "sweep")
 LISTS = [ELEMENTS, ELEMENTS[:5], ELEMENTS[:2:-1], [*ELEMENTS[4:], *OUTSIDE[:1]]]
 
 numbers = st.integers(0, 10**6)
-batches = st.lists(st.sampled_from([*ELEMENTS, *OUTSIDE]), min_size=1, max_size=4)
+batches = st.lists(st.sampled_from([*ELEMENTS, *ELEMENTS, *OUTSIDE]), min_size=1, max_size=6)
 reasons = st.none() | st.sampled_from(["too hot", ""])
 
 
@@ -51,13 +51,13 @@ class Sweepers(RuleBasedStateMachine):
         self.states[element] = state
         self.holders.pop(element, None)
 
-    @initialize(patience=st.sampled_from([3, 10, 10_000]))
+    @initialize(patience=st.sampled_from([3, 10_000]))
     def begin(self, patience: int) -> None:
         self.patch.setattr(_store, "_PATIENCE", patience)
         self.patch.setattr(_store, "_GROWTH", 0)
         self.open(0, save=True)
 
-    @precondition(lambda self: len(self.sweepers) < 5)
+    @precondition(lambda self: len(self.sweepers) < 3)
     @rule(number=numbers, save=st.booleans())
     def open(self, number: int, save: bool) -> None:
         elements = LISTS[number % len(LISTS)]
@@ -67,7 +67,7 @@ class Sweepers(RuleBasedStateMachine):
         if save:
             self.saved = list(elements)
 
-    @precondition(lambda self: len(self.sweepers) < 5)
+    @precondition(lambda self: len(self.sweepers) < 3)
     @rule()
     def open_saved(self) -> None:
         self.sweepers.append(ParamSweeper(self.directory))
@@ -80,7 +80,7 @@ class Sweepers(RuleBasedStateMachine):
         self.lists[which] = LISTS[number % len(LISTS)]
         self.sweepers[which].set_sweeps(self.lists[which])
 
-    @rule(which=numbers, count=st.integers(-1, 4), backwards=st.none() | st.booleans())
+    @rule(which=numbers, count=st.integers(-1, 4), backwards=st.sampled_from([None, None, None, False, True]))
     def take(self, which: int, count: int, backwards: bool | None) -> None:
         which %= len(self.sweepers)
         todo = [each for each in self.lists[which] if self.state(each) == "remaining"]
@@ -104,6 +104,16 @@ class Sweepers(RuleBasedStateMachine):
             self.move(element, "inprogress")
             self.holders[element] = which
             self.mine[which].add(element)
+
+    @rule(which=numbers, count=st.integers(1, 3))
+    def take_the_first(self, which: int, count: int) -> None:
+        self.take(which, count, None)
+
+    @precondition(lambda self: self.holders)
+    @rule(number=numbers, step=st.sampled_from(["done", "skip", "cancel", "cancel"]))
+    def finish(self, number: int, step: str) -> None:
+        element, holder = list(self.holders.items())[number % len(self.holders)]
+        getattr(self, step)(holder, [element], None)
 
     @rule(which=numbers, elements=batches, reason=reasons)
     def done(self, which: int, elements: list[Any], reason: str | None) -> None:
@@ -188,5 +198,5 @@ class Sweepers(RuleBasedStateMachine):
             assert [self.state(each) for each in self.saved] == [each.state for each in view.statuses()]
 
 
-Sweepers.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Sweepers.TestCase.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
 TestSweepers = Sweepers.TestCase
