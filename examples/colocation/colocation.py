@@ -92,8 +92,8 @@ class Colocation(Engine):
         """Write the table, the picture and the sentence."""
         rates = relative_rates(self.results.rows())
         with open(os.path.join(self.result_dir, "results.txt"), "w") as file:
-            Console(file=file, width=100).print(table(rates), summary(rates), sep="\n")
-        console = Console()
+            Console(file=file, width=100).print(table(rates), summary(rates), sep="\n", soft_wrap=True)
+        console = Console(markup=False, highlight=False)
         console.print(table(rates))
         try:
             from figure import draw
@@ -101,7 +101,7 @@ class Colocation(Engine):
             console.print("No picture: it needs matplotlib (pip install 'regisseur[plots]').")
         else:
             console.print(f"Picture: {draw(rates, os.path.join(self.result_dir, 'colocation.png'))}")
-        console.print(summary(rates))
+        console.print(summary(rates), soft_wrap=True)
 
 
 if __name__ == "__main__":

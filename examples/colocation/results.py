@@ -11,7 +11,7 @@ COLUMNS = (*KEY, "operations_per_second")
 
 
 class Results:
-    """Rows in a CSV file that survive a kill at any moment: each is appended at once, and a torn last line is dropped."""
+    """Rows in a CSV file; a kill at any moment loses none: each is appended at once, a torn last line is dropped."""
 
     def __init__(self, path):
         self.path = path
