@@ -32,10 +32,11 @@ import zmq
 from pykka import messages
 
 from ..protocols.envelope import VERSION, decode, decode_message, seal
-from ..protocols.errors import MalformedError, OversizedError, ProtocolError
+from ..protocols.errors import MalformedError, OversizedError
 from ..protocols.message import types_by_class, types_by_kind
 from ..protocols.plain import LIMIT
 from ._context import here
+from ._link_errors import PeerLostError
 from ._reactor import READABLE
 from .actor import Actor, Delivery
 from .future import Future
@@ -59,10 +60,20 @@ logger = logging.getLogger("regisseur.bus")
 
 
 class Link(Protocol):
-    """The way to another node; see `links`."""
+    """The way to another node; see `links`. Thread-safe."""
+
+    @property
+    def linked(self) -> bool:
+        """Whether something can be sent there now."""
 
     def tell(self, to: str, message: Any, sender: str, correlation: int, cause: int) -> None:
-        """Send to actor *to* of that node."""
+        """Send to actor *to* of that node. Raises where that is not possible."""
+
+    def answer(self, correlation: int, value: Any, error: BaseException | None) -> None:
+        """Answer the question *correlation* of that node with *value*, or with *error* if that is not None."""
+
+    def wait_for_room(self, timeout: float | None) -> bool:
+        """Wait until there is room for messages; returns whether that came within *timeout* seconds."""
 
 
 class Bus:
@@ -91,7 +102,8 @@ class Bus:
         self._last: deque[tuple[str, type, int]] = deque(maxlen=_REMEMBERED)
         self._closed = False
         self.links: dict[str, Link] = {}
-        """Links to other nodes, by the node's name."""
+        """Links to other nodes, by the node's digits and name."""
+        self._keeper: Any = None
         self.dead_letters = 0
         """How many messages found no actor."""
         self.watchers: dict[str, list[Callable[[Actor, BaseException | None], None]]] = {}
@@ -152,7 +164,7 @@ class Bus:
         try:
             self.tell(to, message, correlation=number)
         except BaseException:
-            del self._asked[number]
+            self._asked.pop(number, None)  # a link that was lost meanwhile has ended it already
             raise
         if timeout is not None:
             self._runtime.call_later(timeout, lambda: self._give_up(number, timeout))
@@ -174,11 +186,24 @@ class Bus:
         raise pykka.ActorDeadError(self._runtime.why_closed())
 
     def _tell_node(self, to: str, message: Any, sender: str, correlation: int, cause: int) -> None:
+        if self._closed:
+            self._raise_closed()
         name, _, node = to.rpartition("@")
         link = self.links.get(node)
         if link is None:
-            raise pykka.ActorDeadError(f"no link to node {node!r}: connect to it first")
+            raise PeerLostError(repr(node), "there is no link to it: connect to it first")
         link.tell(name, message, sender, correlation, cause)
+
+    def keep_links(self, make: Callable[[], Any]) -> Any:
+        """The keeper of the links of this runtime, a `Links`; *make* makes it when it is first wanted."""
+        with self._lock:
+            if self._keeper is None:
+                self._keeper = make()
+            return self._keeper
+
+    def make_socket(self, kind: int) -> zmq.Socket[bytes]:
+        """A socket for links. Who asks for it closes it; the reactor's thread."""
+        return self._context.socket(kind)
 
     # -- replies ---------------------------------------------------------------
 
@@ -199,15 +224,19 @@ class Bus:
             self._reply_node(to, correlation, None, error)
 
     def _reply_node(self, to: str, correlation: int, value: Any, error: BaseException | None) -> None:
-        from .links import Failure, Reply
-
-        answer = Reply(value) if error is None else Failure(type(error).__name__, str(error))
-        try:
-            self._tell_node(to, answer, "", correlation, 0)
-        except (TypeError, ProtocolError) as wrong:
-            self._tell_node(to, Failure(type(wrong).__name__, f"the reply can not travel: {wrong}"), "", correlation, 0)
-        except pykka.ActorDeadError:
+        link = self.links.get(to.rpartition("@")[2])
+        if link is None or self._closed:
             self.dead_letters += 1  # whoever asked is gone
+        else:
+            link.answer(correlation, value, error)
+
+    def waits(self, correlation: int) -> bool:
+        """Whether somebody still waits for the reply to question *correlation*; forgets it if nobody does."""
+        asked = self._asked.get(correlation)
+        if asked is not None and asked[0].done():
+            self._asked.pop(correlation, None)
+            return False
+        return asked is not None
 
     def _give_up(self, number: int, timeout: float) -> None:
         from .future import Timeout
