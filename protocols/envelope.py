@@ -44,6 +44,7 @@ class Envelope(NamedTuple):
 
 _FIELDS = (("version", int), ("to", str), ("sender", str), ("correlation", int), ("cause", int), ("kind", str))
 _TYPES = [int, str, str, int, int, str, list]
+_NUMBERS = 1 << 64
 _new_envelope = tuple.__new__  # the bus decodes every message: half the cost of Envelope(...)
 
 
@@ -101,8 +102,9 @@ def decode(frame: bytes | memoryview) -> Envelope:
     if [*map(type, items)] != _TYPES:
         _blame(items)
     version, to, sender, correlation, cause, kind, body = items
-    if correlation < 0 or cause < 0:  # and msgpack itself ends at 2**64
-        raise FieldError("", "correlation" if correlation < 0 else "cause", "is negative")
+    for name, number in (("correlation", correlation), ("cause", cause)):
+        if not 0 <= number < _NUMBERS:
+            raise FieldError("", name, "is not a number of 64 bits")
     return _new_envelope(Envelope, (to, sender, correlation, cause, kind, body, version))
 
 

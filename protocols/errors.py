@@ -90,7 +90,9 @@ class UnknownVersionError(ProtocolError):
         self.known = known
 
     def __str__(self) -> str:
-        return f"message of protocol version {self.version!r}, this program speaks {self.known}: use the same release"
+        return (
+            f"message of protocol version {self.version!r:.40}, this program speaks {self.known}: use the same release"
+        )
 
 
 class UnknownKindError(ProtocolError):
@@ -101,7 +103,7 @@ class UnknownKindError(ProtocolError):
         self.kind = kind
 
     def __str__(self) -> str:
-        return f"unknown kind of message {self.kind!r}: import the module that defines it, or use the same release"
+        return f"unknown kind of message {self.kind!r:.80}: import the module that defines it, or use the same release"
 
 
 class FieldError(ProtocolError):

@@ -97,6 +97,8 @@ class MessageType:
             return self.cls(*values)
         if bulk is None:
             raise FieldError(self.kind, "bulk", "is missing: no second frame came with the envelope")
+        if type(bulk) is not bytes:
+            raise FieldError(self.kind, "bulk", f"is of type {type(bulk).__name__}, not bytes")
         return self.cls(*values, bulk=bulk)
 
 
@@ -208,7 +210,10 @@ def _checker(hint: Any) -> _Checker:
     if origin is tuple and len(args) == 2 and args[1] is Ellipsis:
         return frozenset(), _tuple_restorer(_checker(args[0]))
     if origin is dict:
-        return frozenset(), _dict_restorer(_checker(args[0]), _checker(args[1]))
+        key = _checker(args[0])
+        if not key[0]:
+            raise TypeError(f"the keys of a field of type dict are numbers, text or bytes, not {args[0]!r}")
+        return frozenset(), _dict_restorer(key, _checker(args[1]))
     raise TypeError(f"a message field can not be of type {hint!r}")
 
 

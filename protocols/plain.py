@@ -9,6 +9,8 @@ classes, no functions, nothing that would have to be evaluated.
 from __future__ import annotations
 
 import functools
+import re
+from collections.abc import Callable
 from typing import Any
 
 import msgpack
@@ -20,23 +22,35 @@ __all__ = ["LIMIT", "MAX_DEPTH", "pack_fields", "pack_plain", "unpack_plain"]
 LIMIT = 16 * 1024 * 1024
 """Bytes of one message, its bulk frame not counted."""
 
-MAX_DEPTH = 200
-"""How deep lists and dicts may stand in each other (the packer's own bound is 511)."""
+MAX_DEPTH = 32
+"""How deep tuples and sets may stand in each other: each level takes 40 kB of the C stack to unpack.
+
+Lists and dicts may stand in each other 1,024 deep: that is the bound of msgpack itself.
+"""
 
 _TUPLE, _SET, _FROZENSET, _BIGINT = 1, 2, 3, 4
+_CODES: dict[type, int] = {tuple: _TUPLE, set: _SET, frozenset: _FROZENSET}
 _MAX_INT_BYTES = 4096
+_TOO_DEEP = f"tuples and sets nested deeper than {MAX_DEPTH}"
+_TIMESTAMP = re.compile(rb"[\x04\x08\x0c\xd6\xd7]\xff")  # how an extension of msgpack's own type -1 may begin
 
 
-def _default(value: Any) -> Any:
-    """Give msgpack an extension type for what it can not carry itself."""
-    if type(value) is tuple:
-        return msgpack.ExtType(_TUPLE, pack_plain(list(value)))
-    if type(value) is set or type(value) is frozenset:
-        code = _SET if type(value) is set else _FROZENSET
-        return msgpack.ExtType(code, pack_plain(list(value)))
+def _pack_extension(depth: int, value: Any) -> Any:
+    """Give msgpack an extension type for what it can not carry itself, which stands in *depth* others."""
+    code = _CODES.get(type(value))
+    if code is not None:
+        if depth >= MAX_DEPTH:
+            raise MalformedError(_TOO_DEEP)
+        return msgpack.ExtType(code, pack_plain(list(value), _default=functools.partial(_pack_extension, depth + 1)))
     if type(value) is int:
-        return msgpack.ExtType(_BIGINT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+        size = value.bit_length() // 8 + 1
+        if size > _MAX_INT_BYTES:
+            raise MalformedError(f"an int of {size} bytes")
+        return msgpack.ExtType(_BIGINT, value.to_bytes(size, "big", signed=True))
     raise TypeError(f"{type(value).__name__} is not plain data and can not leave this process: {value!r:.80}")
+
+
+_outermost = functools.partial(_pack_extension, 0)
 
 
 def pack_fields(items: Any) -> bytes:
@@ -46,7 +60,9 @@ def pack_fields(items: Any) -> bytes:
         TypeError, ProtocolError: as `pack_plain`.
     """
     try:
-        packed: bytes = msgpack.packb(items, default=_default)
+        packed: bytes = msgpack.packb(items, default=_outermost)
+    except ProtocolError:
+        raise
     except UnicodeEncodeError as error:
         raise TextError(str(error)) from None
     except (ValueError, RecursionError, OverflowError) as error:
@@ -54,7 +70,7 @@ def pack_fields(items: Any) -> bytes:
     return packed
 
 
-def pack_plain(value: Any) -> bytes:
+def pack_plain(value: Any, *, _default: Callable[[Any], Any] = _outermost) -> bytes:
     """Pack plain data.
 
     Raises:
@@ -63,6 +79,8 @@ def pack_plain(value: Any) -> bytes:
     """
     try:
         packed: bytes = msgpack.packb(value, default=_default, strict_types=True, use_bin_type=True)
+    except ProtocolError:
+        raise
     except UnicodeEncodeError as error:
         raise TextError(str(error)) from None
     except (ValueError, RecursionError, OverflowError) as error:
@@ -78,7 +96,7 @@ def _ext_hook(depth: int, code: int, data: bytes) -> Any:
     if code not in (_TUPLE, _SET, _FROZENSET):
         raise MalformedError(f"unknown extension type {code}")
     if depth >= MAX_DEPTH:
-        raise MalformedError("nested too deep")
+        raise MalformedError(_TOO_DEEP)
     items = unpack_plain(data, _depth=depth + 1)
     if type(items) is not list:
         raise MalformedError("an extension type that holds no list")
@@ -99,7 +117,7 @@ def unpack_plain(data: bytes | memoryview, *, limit: int = LIMIT, _depth: int = 
     if len(data) > limit:
         raise OversizedError(len(data), limit)
     try:
-        return msgpack.unpackb(
+        value = msgpack.unpackb(
             data,
             raw=False,
             strict_map_key=False,
@@ -117,6 +135,24 @@ def unpack_plain(data: bytes | memoryview, *, limit: int = LIMIT, _depth: int = 
     except (msgpack.FormatError, TypeError, RecursionError, OverflowError, MemoryError) as error:
         raise MalformedError(str(error) or type(error).__name__) from None  # TypeError: unhashable key of a map
     except ValueError as error:
-        if "incomplete" in str(error):
+        if "incomplete" in str(error) or "exceeds max_" in str(error):  # its limits are the number of bytes there are
             raise TruncatedError(len(data)) from None
         raise MalformedError(str(error)) from None
+    if _TIMESTAMP.search(data) and _holds_timestamp(value):
+        raise MalformedError("a timestamp is not plain data: send the number")
+    return value
+
+
+def _holds_timestamp(value: Any) -> bool:
+    """Whether msgpack, which has no switch for it, has made one of its timestamps somewhere in *value*."""
+    unseen = [value]
+    while unseen:
+        item = unseen.pop()
+        if type(item) is msgpack.Timestamp:
+            return True
+        if type(item) is dict:
+            unseen.extend(item)
+            unseen.extend(item.values())
+        elif type(item) is list or type(item) in _CODES:
+            unseen.extend(item)
+    return False
