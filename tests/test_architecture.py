@@ -40,7 +40,7 @@ PURE: Rules = {
 }
 """All that protocols may use from outside. No files, sockets, threads, clock, chance or log."""
 
-CLOCK_AND_FILES = {"now", "today", "utcnow", "fromtimestamp", "read_text", "read_bytes"}
+CLOCK_AND_FILES = {"now", "today", "utcnow", "read_text", "read_bytes"}
 IMPURE_BUILTINS = {"open", "print", "input", "eval", "exec", "compile", "__import__", "breakpoint"}
 
 STARTERS: Rules = {
