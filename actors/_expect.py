@@ -37,6 +37,7 @@ class _Position:
         text, ended = self.cursor.read()
         if text:
             self.buffer.feed(text)
+        self.buffer.eof = ended
         return self.buffer.search(patterns) or _NO_MATCH, ended
 
     def wait(self, patterns: Sequence[re.Pattern[str]], timeout: float | None) -> Match:
@@ -101,6 +102,7 @@ class ExpectOutputHandler(ProcessOutputHandler):
                 buffer = self._buffers[key] = ExpectBuffer()
                 self._open.add(key)
             buffer.feed(string)
+            buffer.eof = eof
             if eof:
                 self._open.discard(key)
             self._condition.notify_all()

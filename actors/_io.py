@@ -100,6 +100,7 @@ class IoActor(Actor):
         self._flushing = False
         self._cookie: dict[str, str] | None = None
         self._parking = Parking()
+        self._families: list[tuple[Child, int]] = []
         self._short = False  # something has run out: starts wait for an exit
         self._leave: Callable[[], None] | None = None
 
@@ -247,7 +248,13 @@ class IoActor(Actor):
 
     def _splice(self, child: Child, stream: int, fd: int) -> None:
         assert child.diverted is not None
-        size = child.diverted[stream].splice_from(fd, child.chunk)
+        try:
+            size = child.diverted[stream].splice_from(fd, child.chunk)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._end_stream(child, stream, fd, error.errno or 0)
+            return
         if size:
             self._tell(child.address, OutputSpooled(stream, size))
         else:
@@ -358,11 +365,37 @@ class IoActor(Actor):
         child = self._children.get(message.process)
         if child is None:
             return
-        others = _proctable.descendants(child.pid) if message.descendants else []
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            signal.pidfd_send_signal(child.pidfd, message.signal)
         if message.descendants:
-            _signal_family(child.pid, others, message.signal)
+            # One look at the process table serves all who are killed in this turn.
+            self._families.append((child, message.signal))
+            if len(self._families) == 1:
+                self.actor_runtime.reactor.call_again(self._signal_families)
+        else:
+            _send(child, message.signal)
+
+    def _signal_families(self) -> None:
+        """Signal children with all their descendants, and with those that were made while we did so.
+
+        The first look finds the descendants, before any of them can die and
+        leave its children to others; later ones find what is new in the sessions.
+        """
+        families, self._families = self._families, []
+        families = [(child, number) for child, number in families if self._children.get(child.address) is child]
+        table = _proctable.Snapshot.take()
+        new = [(child, number, table.descendants(child.pid)) for child, number in families]
+        done = {child.pid for child, _ in families}
+        for child, number in families:
+            _send(child, number)
+        for _ in range(_FAMILY_LOOKS):
+            for _, number, pids in new:
+                for pid in pids:
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.kill(pid, number)
+                done.update(pids)
+            table = _proctable.Snapshot.take()
+            new = [(c, n, [pid for pid in table.session(c.pid) if pid not in done]) for c, n in families]
+            if not any(pids for _, _, pids in new):
+                return
 
     def _take_exit(self, child: Child) -> bool:
         """If *child* has ended, take its exit status and what is left in its pipes. Returns whether it has."""
@@ -505,22 +538,9 @@ _HANDLERS: dict[type, Callable[[IoActor, Any], None]] = {
 _RUNNING = 1000  # no exit status
 
 
-def _signal_family(leader: int, known: list[int], number: int) -> None:
-    """Signal the processes *known*, and those that they or *leader* made in the meantime.
-
-    The first look was at the descendants, before any of them could die and
-    leave its children to others. What was made since is still in the session.
-    """
-    done = {leader}
-    for _ in range(_FAMILY_LOOKS):
-        new = [pid for pid in known if pid not in done]
-        if not new and len(done) > 1:
-            return
-        for pid in new:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, number)
-        done.update(new)
-        known = _proctable.session_members(leader)
+def _send(child: Child, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        signal.pidfd_send_signal(child.pidfd, number)
 
 
 def _reap(pidfd: int) -> int | None:

@@ -58,6 +58,7 @@ class Stream:
     def end(self) -> None:
         """Nothing more will come. The reactor's thread."""
         if not self.ended:
+            self.output.close()
             self.ended = True
             self._tell()
 
