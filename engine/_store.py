@@ -7,6 +7,7 @@ files is explained in ``docs/decisions/0002-sweep-store.md``.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import time
@@ -24,7 +25,7 @@ from ._store_errors import (
     SweepStoreVersionError,
 )
 from ._store_execo import execo_files
-from ._store_file import FORMAT, LOG_NAME, VERSION, LogFile, sync_directory, write_log
+from ._store_file import FORMAT, LOG_NAME, VERSION, LogFile, is_remote, sync_directory, write_log
 from ._store_lock import StoreLock
 from ._store_table import ALIVE, HEADER, RETURN, Entry, Record, Table
 
@@ -129,13 +130,15 @@ class StoreReader:
             raise SweepStoreCorruptError(self.path, 0, records.torn or "it does not begin as a sweeper's log")
         if first[2] != VERSION:
             raise SweepStoreVersionError(self.path, first[2], VERSION)
-        behind = records.offsets[1] if len(records.offsets) > 1 else records.end
-        if records.end < behind + first[4]:
+        if len(first) != 4 or not isinstance(first[3], int):
+            raise SweepStoreCorruptError(self.path, 0, "its first record is not as it should be")
+        end = first[3] + (records.offsets[1] if len(records.offsets) > 1 else records.end)
+        if records.end < end:
             raise SweepStoreCorruptError(
                 self.path, records.end, f"its snapshot is damaged: {records.torn or 'cut off'}"
             )
         # Counted from the snapshot on: what is in it can not be compacted any more.
-        self._tail = -sum(offset < behind + first[4] for offset in records.offsets)
+        self._tail = -sum(offset < end for offset in records.offsets)
 
     def _mend(self, reason: str) -> None:
         """There is a torn tail. It may be a write that is under way: who has no lock leaves it alone."""
@@ -182,6 +185,7 @@ class Store(StoreReader):
         if not os.path.exists(os.path.join(directory, LOG_NAME)) and execo_files(directory):
             raise ExecoStoreError(directory)
         make_directory(directory)
+        self._remote = is_remote(directory)
         self._lock = StoreLock.at(directory)
         with self._lock.held(lock_timeout):
             path = os.path.join(directory, LOG_NAME)
@@ -191,7 +195,10 @@ class Store(StoreReader):
 
     @contextmanager
     def reading(self) -> Iterator[Table]:
-        """The table as it is now, without waiting for other processes."""
+        """The table as it is now; no other process is waited for, unless another thread of ours is waiting.
+
+        In a signal handler that has interrupted an operation: the table as it was.
+        """
         with self._lock.peeking() as interrupting:
             if not interrupting:
                 self._settle_after_fork()
@@ -203,6 +210,9 @@ class Store(StoreReader):
         """The table as it is now, and nobody else writes meanwhile."""
         with self._lock.held(self._lock_timeout):
             self._settle_after_fork()
+            if self._remote:
+                with contextlib.suppress(FileNotFoundError):  # which is told by the next line
+                    self.log.revalidate()
             self.catch_up()
             yield self.table
 
@@ -225,6 +235,8 @@ class Store(StoreReader):
         log = self.log
         self._stale = True
         log.append(data)
+        if self._remote:
+            log.sync()  # other machines see only what has left this one
         for record in records:
             self.table.take(record)
         self._stale = False

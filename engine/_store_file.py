@@ -10,20 +10,21 @@ the disk before the file had its name, so they are never a torn tail.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import secrets
 import weakref
 from collections.abc import Iterable
 
 from ..protocols.records import encode_record
 from ._store_table import HEADER, Record
 
-__all__ = ["FORMAT", "LOG_NAME", "VERSION", "LogFile", "sync_directory", "write_log"]
+__all__ = ["FORMAT", "LOG_NAME", "VERSION", "LogFile", "is_remote", "sync_directory", "write_log"]
 
 LOG_NAME = "sweep.log"
 FORMAT = "regisseur sweep"
 VERSION = 1
 _NEW_NAME = "sweep.log.new"
+_REMOTE = frozenset({"afs", "beegfs", "ceph", "cifs", "gfs2", "glusterfs", "gpfs", "lustre", "nfs", "nfs4", "smb3"})
 _MAGIC = encode_record(None)[:4]
 
 
@@ -51,8 +52,24 @@ class LogFile:
         Raises:
             FileNotFoundError: the file is gone.
         """
+        try:
+            os.fstat(self._fd)
+        except OSError as error:
+            if error.errno == errno.ESTALE:  # NFS: another machine has replaced it
+                return False
+            raise
         status = os.stat(self.path)
         return (status.st_dev, status.st_ino) == self._identity
+
+    def revalidate(self) -> None:
+        """On a remote file system: see what other machines have written.
+
+        NFS promises that to whoever opens a file; the descriptor that is open already profits.
+
+        Raises:
+            FileNotFoundError: the file is gone.
+        """
+        os.close(os.open(self.path, os.O_RDONLY | os.O_CLOEXEC))
 
     def is_torn_at_birth(self, data: bytes) -> bool:
         """Whether *data*, all that is in the file, is less than the beginning of a first record."""
@@ -118,7 +135,7 @@ def write_log(path: str, snapshot: Iterable[Record]) -> None:
         OSError: it can not be written; what was there is there still.
     """
     body = b"".join(map(encode_record, snapshot))
-    head = encode_record([HEADER, FORMAT, VERSION, secrets.token_bytes(8), len(body)])
+    head = encode_record([HEADER, FORMAT, VERSION, len(body)])
     directory = os.path.dirname(path)
     new = os.path.join(directory, _NEW_NAME)
     try:
@@ -139,6 +156,21 @@ def write_log(path: str, snapshot: Iterable[Record]) -> None:
             os.unlink(new)
         raise
     sync_directory(directory)
+
+
+def is_remote(path: str) -> bool:
+    """Whether *path* is on a file system that other machines may be writing to: NFS, Lustre, FUSE and so on."""
+    device = os.stat(path).st_dev
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:  # proc(5)
+            for line in mounts:
+                fields, _, rest = line.partition(" - ")
+                if fields.split()[2] == f"{os.major(device)}:{os.minor(device)}":
+                    kind = rest.split()[0]
+                    return kind in _REMOTE or kind.startswith("fuse")
+    except OSError:
+        return False
+    return False
 
 
 def sync_directory(path: str) -> None:

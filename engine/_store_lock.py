@@ -112,11 +112,13 @@ class StoreLock:
     @contextmanager
     def lent(self) -> Iterator[None]:
         """While the lock is held: let code of the user run, which may use sweepers in this directory itself."""
+        threads = self.threads
         self._busy = False
         try:
             yield
         finally:
-            self._busy = True
+            if threads is self.threads:  # else the user's code has forked, and this is the child
+                self._busy = True
 
     def is_held(self) -> bool:
         """Whether the thread that asks, which must be in `held` or `peeking`, holds the lock against others."""

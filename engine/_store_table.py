@@ -7,7 +7,7 @@ and make the records of what should become so.
 The records are lists; the first item is the kind:
 
 ========  ===================================================================
-HEADER    format name, version, id of this file, bytes of snapshot behind it
+HEADER    format name, version, bytes of snapshot behind this record
 OWNER     number (the next one), the fields of an `Owner`, time
 ELEMENTS  number of the first (the next one), elements, a byte of state each
 SWEEPS    numbers of the saved sweeps in their order, as [first, count, ...]
@@ -107,7 +107,7 @@ class Table:
         self.numbered: list[Entry] = []
         self.saved: list[Entry] = []
         self.holders: list[Holder] = []
-        self.file_id = b""
+        self._by_token: dict[str, Holder] = {}
         self._begin()
 
     def set_sweeps(self, elements: Iterable[Any]) -> None:
@@ -159,10 +159,7 @@ class Table:
 
     def holder_of(self, owner: Owner) -> Holder | None:
         """What is known of *owner* as a holder, if the log knows it."""
-        for holder in reversed(self.holders):
-            if holder.owner.token == owner.token:
-                return holder
-        return None
+        return self._by_token.get(owner.token)
 
     # Records of what should become so
 
@@ -219,7 +216,6 @@ class Table:
             yield [OWNER, number, [*holder.owner], holder.seen]
             for entry in holder.claims:
                 yield [CLAIM, number, entry.since, [numbers[entry]], [], None]
-            yield [ALIVE, number, holder.seen]
 
     # What the log says
 
@@ -234,13 +230,15 @@ class Table:
         except (TypeError, IndexError, KeyError, AttributeError) as error:
             raise ValueError(f"a record that makes no sense: {record!r:.80} ({error!r})") from error
 
-    def _take_header(self, _name: str, _version: int, file_id: bytes, _snapshot: int) -> None:
-        self.file_id = file_id
+    def _take_header(self, _name: str, _version: int, _snapshot: int) -> None:
+        """Nothing: the store has looked at it."""
 
     def _take_owner(self, number: int, fields: list[Any], now: float) -> None:
         if number != len(self.holders):
             raise ValueError(f"owner {number} where {len(self.holders)} was expected")
-        self.holders.append(Holder(Owner(*fields), number, now))
+        holder = Holder(Owner(*fields), number, now)
+        self.holders.append(holder)
+        self._by_token[holder.owner.token] = holder
 
     def _take_elements(self, first: int, elements: list[Any], states: bytes) -> None:
         if first != len(self.numbered):
@@ -264,7 +262,8 @@ class Table:
         ]
 
     def _take_alive(self, number: int, now: float) -> None:
-        self.holders[number].seen = now
+        holder = self.holders[number]
+        holder.seen = max(holder.seen, now)
 
     def _take_reset(self, number: int, now: float, claims: bool) -> None:
         self._take_alive(number, now)
@@ -278,9 +277,10 @@ class Table:
     def _take_transition(
         self, kind: int, number: int, now: float, known: list[int], new: list[Any], reason: str | None
     ) -> None:
-        holder = self.holders[number] if number >= 0 else None
-        if holder is not None:
-            holder.seen = max(holder.seen, now)
+        holder = None
+        if number >= 0:
+            self._take_alive(number, now)
+            holder = self.holders[number]
         entries = [self.numbered[each] for each in known]
         entries += map(self._add, new)
         for entry in entries:

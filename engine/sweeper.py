@@ -31,6 +31,7 @@ from ._store_table import CANCEL, CLAIM, CLAIMED, DONE, FINISH, SKIP, SKIPPED, S
 __all__ = ["CombinationStatus", "ParamSweeper", "SweepView"]
 
 Filter = Callable[[CombinationSet], Iterable[Any]]
+_ALL = (TODO, CLAIMED, DONE, SKIPPED, SKIPPED_DONE)
 _END = object()
 Returned = list[tuple[Owner, list[Any]]]
 
@@ -70,7 +71,7 @@ class _Sweeps:
 
     def get_sweeps(self) -> CombinationSet:
         """All combinations, in order; the set is the caller's own, here and in the following."""
-        return self._in_state(TODO, CLAIMED, DONE, SKIPPED, SKIPPED_DONE)
+        return self._in_state(*_ALL)
 
     def get_remaining(self) -> CombinationSet:
         """The combinations that are to do, in the order of the sweeps."""
@@ -94,14 +95,12 @@ class _Sweeps:
 
     def stats(self) -> tuple[CombinationSet, CombinationSet, CombinationSet, CombinationSet, CombinationSet]:
         """The sets (sweeps, remaining, skipped, inprogress, done) of one moment. See also `sweep_stats`."""
-        with self._reading():
-            return (
-                self.get_sweeps(),
-                self.get_remaining(),
-                self.get_skipped(),
-                self.get_inprogress(),
-                self.get_done(),
+        with self._reading() as table:
+            sweeps, remaining, skipped, inprogress, done = (
+                CombinationSet.of_distinct(table.in_state(*states))
+                for states in (_ALL, (TODO,), (SKIPPED, SKIPPED_DONE), (CLAIMED,), (DONE,))
             )
+        return sweeps, remaining, skipped, inprogress, done
 
     def counts(self) -> dict[str, int]:
         """How many combinations are ``remaining``, ``inprogress``, ``done``, ``skipped``, and in ``total``."""

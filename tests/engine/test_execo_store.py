@@ -212,6 +212,7 @@ class TestRefusals:
 
 
 class TestTornFiles:
+    @pytest.mark.slow
     @pytest.mark.parametrize("protocol", [0, 2, 4])
     def test_a_last_record_cut_off_at_any_byte_is_left_out_and_reported(
         self, tmp_path: Path, theirs: type, protocol: int

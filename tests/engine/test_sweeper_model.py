@@ -199,4 +199,4 @@ class Sweepers(RuleBasedStateMachine):
 
 
 Sweepers.TestCase.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
-TestSweepers = Sweepers.TestCase
+TestSweepers = pytest.mark.slow(Sweepers.TestCase)

@@ -80,6 +80,7 @@ assert [0] * 4 == [wait(pid) for pid in children]
     }
 
 
+@pytest.mark.slow
 def test_sigkill_at_any_moment_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     """One to three children take and finish combinations, and tell so; all are killed, wherever they are then.
 
@@ -272,7 +273,8 @@ class TestLeases:
 
     @pytest.mark.parametrize("field", ["boot", "namespace"])
     def test_an_owner_elsewhere_is_gone_when_its_lease_has_passed(self, field: str) -> None:
-        there = this_process(60.0)._replace(host="paradoxe-3", **{field: "other" if field == "boot" else 7})
+        there = this_process(60.0)._replace(host="paradoxe-3")
+        there = there._replace(boot="other") if field == "boot" else there._replace(namespace=7)
 
         assert not is_gone(there, 1000.0, 1060.0)
         assert is_gone(there, 1000.0, 1060.1)

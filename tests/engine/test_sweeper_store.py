@@ -70,6 +70,7 @@ def store_with(directory: Path, data: bytes) -> Path:
 
 
 class TestTornTails:
+    @pytest.mark.slow
     def test_a_log_cut_off_at_any_byte_has_all_that_was_acknowledged_before(self, tmp_path: Path) -> None:
         moments = a_life(tmp_path / "whole")
         data = (tmp_path / "whole" / "sweep.log").read_bytes()
@@ -131,6 +132,7 @@ class TestTornTails:
 
 
 class TestDamage:
+    @pytest.mark.slow
     def test_a_changed_byte_anywhere_is_noticed_and_costs_at_most_the_last_record(self, tmp_path: Path) -> None:
         moments = a_life(tmp_path / "whole")
         data = (tmp_path / "whole" / "sweep.log").read_bytes()
@@ -139,7 +141,7 @@ class TestDamage:
         for place in range(len(data)):
             damaged = bytearray(data)
             damaged[place] ^= 0x40
-            directory = store_with(tmp_path / "damaged" / str(place), damaged)
+            directory = store_with(tmp_path / "damaged" / str(place), bytes(damaged))
             if place >= last:
                 assert moments[-2][1] == picture(ParamSweeper(directory, ELEMENTS))
                 continue
@@ -199,7 +201,7 @@ class TestDamage:
             b"Mon Jan  1 00:00:00 started\n",
             b"\0" * 100,
             encode_record({"another": "log"}),
-            encode_record([0, "x", 1, b"", 0]),
+            encode_record([0, "x", 1, 0]),
         ],
     )
     def test_a_file_that_is_no_log_of_a_sweeper_is_left_alone(self, tmp_path: Path, data: bytes) -> None:
@@ -235,7 +237,7 @@ class TestDamage:
         assert size == caught.value.offset
 
     def test_a_log_of_a_newer_release_is_refused_with_its_version(self, tmp_path: Path) -> None:
-        (tmp_path / "sweep.log").write_bytes(encode_record([0, "regisseur sweep", 2, "whatever", {"comes": "then"}]))
+        (tmp_path / "sweep.log").write_bytes(encode_record([0, "regisseur sweep", 2, {"what": "ever"}]))
 
         with pytest.raises(SweepStoreVersionError, match="format 2, and this release reads format 1"):
             ParamSweeper(tmp_path)
@@ -338,7 +340,7 @@ class TestSnapshots:
                 raise Crashed
 
         with monkeypatch.context() as patch:
-            syncs = [os.fsync, crash] if point == "fsync 2" else [crash]
+            syncs: list[Callable[[int], Any]] = [os.fsync, crash] if point == "fsync 2" else [crash]
             if point == "open":
                 patch.setattr(_store_file, "open", crash, raising=False)
             elif point == "write":
@@ -417,7 +419,8 @@ class TestDisk:
         monkeypatch.setattr(os, "fdatasync", fdatasync)
         sweeper.get_next()
         assert synced == []
-        for step in (lambda: sweeper.done(0), lambda: sweeper.skip(1), sweeper.reset, lambda: sweeper.done(0)):
+        steps: list[Callable[[], None]] = [lambda: sweeper.done(0), lambda: sweeper.skip(1), sweeper.reset]
+        for step in [*steps, steps[0]]:
             step()
             assert (tmp_path / "sweep.log").stat().st_size == synced[-1]
         assert len(synced) == 4
@@ -497,3 +500,53 @@ class TestLock:
 
         assert found.torn == ""
         assert found.values[0][:3] == [0, "regisseur sweep", 1]
+
+
+class TestRemoteFileSystems:
+    @pytest.mark.parametrize(
+        ("kind", "remote"), [("nfs4", True), ("nfs", True), ("fuse.sshfs", True), ("ext4", False), ("tmpfs", False)]
+    )
+    def test_they_are_known_by_the_table_of_mounts(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, remote: bool
+    ) -> None:
+        device = tmp_path.stat().st_dev
+        line = f"36 35 {os.major(device)}:{os.minor(device)} / /home rw,noatime shared:1 - {kind} server:/home rw\n"
+        (tmp_path / "mounts").write_text("30 1 9:99 / / rw - nfs x rw\n" + line)
+        real = open
+        monkeypatch.setattr(_store_file, "open", lambda _, **how: real(tmp_path / "mounts", **how), raising=False)
+
+        assert remote == _store_file.is_remote(str(tmp_path))
+
+    def test_every_record_leaves_the_machine_and_every_operation_looks_for_those_of_others(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(_store, "is_remote", lambda _: True)
+        sweeper = ParamSweeper(tmp_path, range(5))
+        synced: list[int] = []
+        opened: list[Any] = []
+        sync, opens = os.fdatasync, os.open
+        monkeypatch.setattr(os, "fdatasync", lambda fd: synced.append(fd) or sync(fd))  # type: ignore[func-returns-value]  # None is false
+        monkeypatch.setattr(os, "open", lambda path, *how: opened.append(path) or opens(path, *how))  # type: ignore[func-returns-value]  # the same
+        sweeper.get_next()
+
+        assert len(synced) == 1
+        assert [str(tmp_path / "sweep.log")] == opened
+        assert not _store_file.is_remote("/proc")
+
+    def test_a_stale_handle_means_that_the_log_was_replaced(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sweeper = ParamSweeper(tmp_path, range(5))
+        stale, fstat = sweeper._store.log._fd, os.fstat
+
+        def of(fd: int) -> os.stat_result:
+            if fd == stale:
+                raise OSError(errno.ESTALE, "Stale file handle")
+            return fstat(fd)
+
+        ParamSweeper(tmp_path, range(5))._store.rewrite([])
+        keep = os.open(tmp_path / "sweep.log", os.O_RDONLY)  # so that the new file does not get the old number
+        monkeypatch.setattr(os, "fstat", of)
+
+        assert sweeper.get_next() == 0
+        os.close(keep)
