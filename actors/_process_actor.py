@@ -91,9 +91,14 @@ class ProcessActor(Actor):
         """Let the event happen."""
         _HANDLERS[type(message)](self, message)
 
-    def on_failure(self, *_: Any) -> None:
-        """Never leave anybody waiting, even when this actor breaks."""
+    def on_stop(self) -> None:
+        """Never leave anybody waiting: not when the runtime stops, nor when this actor breaks."""
+        self._run.spawned.offer(None)
         self._run.done.offer(self._run.process)
+
+    def on_failure(self, *_: Any) -> None:
+        """See `on_stop`."""
+        self.on_stop()
 
     # -- facts ---------------------------------------------------------------------
 

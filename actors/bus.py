@@ -379,6 +379,15 @@ class Bus:
 
     # -- the end ---------------------------------------------------------------
 
+    def stop_actors(self) -> None:
+        """Have every actor that is left stop, so that its on_stop runs. The reactor's thread."""
+        for actor in list(self._actors.values()):
+            if actor.blocking:
+                self._schedule(actor, Delivery(messages._ActorStop(), "", 0, 0))
+            else:
+                actor._take(messages._ActorStop(), "", 0, 0)
+        here.actor = None
+
     def close(self) -> None:
         """End every future that waits, and close the sockets. After the reactor has ended."""
         with self._lock:

@@ -106,6 +106,7 @@ class Runtime:
             self._io.shut_down(lambda: self.bus.call(self._leave))
 
     def _leave(self) -> None:
+        self.bus.stop_actors()
         for hook in reversed(self._stop_hooks):
             with contextlib.suppress(OSError):
                 hook()
