@@ -124,6 +124,9 @@ class IoActor(Actor):
     # -- starting --------------------------------------------------------------
 
     def _spawn(self, message: SpawnProcess) -> None:
+        if self._leave is not None:
+            self._refuse(message)
+            return
         self._waiting.append(message)
         if len(self._waiting) == 1:
             self.actor_runtime.reactor.call_again(self._start_some)
@@ -441,16 +444,19 @@ class IoActor(Actor):
 
     def shut_down(self, done: Callable[[], None]) -> None:
         """End all processes, with their sessions, and call *done* when they have ended. The reactor's thread."""
-        for message in self._waiting:
-            failure = SpawnFailed(errno.ECANCELED, "the runtime was stopped before it could start", None, time.time())
-            self._tell(message.process, failure)
-        self._waiting.clear()
         self._leave = done
+        for message in self._waiting:
+            self._refuse(message)
+        self._waiting.clear()
         if not self._children:
             done()
             return
         self._end_all(signal.SIGTERM)
         self.actor_runtime.reactor.call_later(_GRACE, lambda: self._end_all(signal.SIGKILL))
+
+    def _refuse(self, message: SpawnProcess) -> None:
+        reason = "the runtime was stopped before it could start"
+        self._tell(message.process, SpawnFailed(errno.ECANCELED, reason, None, time.time()))
 
     def _end_all(self, sig: int) -> None:
         pids = {child.pid for child in self._children.values()}

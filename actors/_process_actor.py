@@ -248,7 +248,7 @@ class ProcessActor(Actor):
         if journal is not None and not run.life.error:
             self._log_end(run, journal)
         run.done.offer(run.process)
-        if run.process._worth_a_warning():
+        if run.process._worth_a_warning() and self.actor_runtime.running:  # else it ends because the program does
             self.actor_runtime.pool.submit(run.process._warn)
 
     def _log_end(self, run: Run, journal: Any) -> None:
