@@ -84,14 +84,14 @@ def reopen(library: Any, directory: str, count: int) -> Answer:
     """Open a directory that is half done, each combination claimed and done by itself."""
     given = combinations(library, count)
     sweeper = library.ParamSweeper(directory, given)
-    syncing, os.fsync = os.fsync, lambda _: None  # the filling is not what is measured
-    os.fdatasync = lambda _: None
+    real = os.fsync, os.fdatasync
+    os.fsync = os.fdatasync = lambda _: None  # the filling is not what is measured
     if library.__name__ == "execo_engine":
         sweeper.done_batch(sweeper.get_next_batch(count // 2))  # its file is the same, and takes hours otherwise
     else:
         for _ in range(count // 2):
             sweeper.done(sweeper.get_next())
-    os.fsync = syncing
+    os.fsync, os.fdatasync = real
     del sweeper
     return 1, lambda: library.ParamSweeper(directory, given)
 

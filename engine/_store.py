@@ -263,9 +263,15 @@ class Store(StoreReader):
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Inside `locked`: let code of the user run; the table may have changed when it comes back."""
+        """Inside `locked`: let code of the user run; the table may have changed when it comes back.
+
+        Raises:
+            RuntimeError: it comes back in a child that it has forked, which does not hold the lock.
+        """
         with self._lock.lent():
             yield
+        if self._pid != os.getpid():
+            raise RuntimeError(f"a filter of the sweeper in {self.directory} has forked, and returned in the child too")
         self.catch_up()
 
     def move(self, kind: int, entries: list[Entry], reason: str | None = None) -> LogFile:

@@ -221,6 +221,30 @@ assert wait(child) == 0
     )
 
 
+def test_a_filter_that_returns_in_a_forked_child_too_takes_nothing_there(tmp_path: Path) -> None:
+    run(
+        """
+sweeper = ParamSweeper(directory, range(6))
+children = []
+
+def forks(remaining):
+    children.append(os.fork())
+    return remaining
+
+try:
+    assert sweeper.get_next(forks) == 0
+except RuntimeError as error:
+    assert children == [0] and "has forked" in str(error)
+    assert sweeper.get_next() == 1      # the parent has finished by then, or the lock is waited for
+    os._exit(0)
+assert children != [0]
+assert wait(children[0]) == 0
+assert [1, 2, 3, 4, 5] == sweeper.get_next_batch(9), "with what the child held"
+""",
+        tmp_path,
+    )
+
+
 def test_a_killed_parent_leaves_no_lock_with_its_children(tmp_path: Path) -> None:
     run(
         """

@@ -384,6 +384,15 @@ class TestSnapshots:
 
 
 class TestDisk:
+    def test_a_step_writes_a_few_bytes_however_many_combinations_there_are(self, tmp_path: Path) -> None:
+        sweeper = ParamSweeper(tmp_path, ({"number": number} for number in range(20_000)))
+        sweeper.get_next_batch(5_000)
+        before = (tmp_path / "sweep.log").stat().st_size
+        for _ in range(100):
+            sweeper.done(sweeper.get_next())
+
+        assert (tmp_path / "sweep.log").stat().st_size - before < 100 * 100
+
     def test_a_write_that_fails_half_way_changes_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         sweeper = ParamSweeper(tmp_path, range(5))
         other = ParamSweeper(tmp_path, range(5))
