@@ -112,6 +112,7 @@ def cases(quick: bool) -> list[Case]:
     alive = 500 if quick else 5000
     size = 128 if quick else 1024
     actors = 10000 if quick else 100000
+    combinations = 10000 if quick else 100000
     tells, asks = (50000, 5000) if quick else (300000, 20000)
     return [
         Case(
@@ -176,13 +177,7 @@ def cases(quick: bool) -> list[Case]:
             [ours("many_actors", actors), python("plain pykka, 2,000", "many_actors_pykka", 2000)],
             extra=("start_s", "stop_s"),
         ),
-        Case(
-            "sweeper",
-            "sweeper with 100,000 combinations: claim + done, durable",
-            "<= 0.3 ms, open <= 2 s",
-            [ours("sweeper", 100000), execo("sweeper", 100000)],
-            extra=("claim_done_ms", "open_s"),
-        ),
+        *sweeper_cases(combinations),
         Case(
             "import",
             "import",
@@ -192,6 +187,34 @@ def cases(quick: bool) -> list[Case]:
                 Program("execo 2.8.2", [str(PEERS_PYTHON), str(CASES / "import_time.py"), "execo"]),
             ],
         ),
+    ]
+
+
+def sweeper_cases(count: int) -> list[Case]:
+    """What the sweeper costs, for each operation."""
+    titles = {
+        "pairs": ("claim + done, durable", "<= 300 us"),
+        "crowded": ("claim + done while a fifth is in progress", ""),
+        "shared": ("claim + done by 4 processes in one directory", ""),
+        "filter": ("get_next with a filter that sorts", ""),
+        "open": ("open, half done", "<= 2 s"),
+        "build": ("build and save", ""),
+    }
+    script = str(CASES / "sweeper.py")
+    return [
+        Case(
+            f"sweeper-{name}",
+            f"sweeper with {count:,} combinations: {title}",
+            target,
+            [
+                Program("regisseur", [sys.executable, script, name, "regisseur", str(count)]),
+                Program(
+                    "execo 2.8.2", [str(PEERS_PYTHON), "-W", "ignore", script, name, "execo", str(count)], rounds=1
+                ),
+            ],
+            per=1,
+        )
+        for name, (title, target) in titles.items()
     ]
 
 
@@ -213,8 +236,8 @@ def show(case: Case, table: Table) -> None:
         extras = [f"{key} {value:,.3f}".rstrip("0").rstrip(".") for key in case.extra if (value := program.median(key))]
         table.add_row(
             f"  {program.name}",
-            f"{wall:.3f}",
-            f"{cpu:.3f}",
+            f"{wall:.4f}",
+            f"{cpu:.4f}",
             each,
             "" if memory is None else f"{memory:.0f}",
             ratio,
@@ -230,7 +253,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="CASE")
     arguments = parser.parse_args()
     chosen = cases(arguments.quick)
-    unknown = set(arguments.names) - {case.name for case in chosen}
+    unknown = set(arguments.names) - {n for case in chosen for n in (case.name, case.name.partition("-")[0])}
     if unknown:
         parser.error(f"unknown case {sorted(unknown)[0]!r}; there are {', '.join(c.name for c in chosen)}")
     console = Console(width=None if sys.stdout.isatty() else 150)
@@ -238,7 +261,7 @@ def main() -> int:
     for heading in ("", "wall s", "CPU s", "us each: wall / CPU", "MB", "wall, ours = 1", ""):
         table.add_column(heading, justify="left" if not heading else "right")
     for case in chosen:
-        if arguments.names and case.name not in arguments.names:
+        if arguments.names and not {case.name, case.name.partition("-")[0]} & set(arguments.names):
             continue
         rounds = 1 if arguments.quick else arguments.rounds
         for turn in range(rounds):

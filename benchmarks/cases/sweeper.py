@@ -1,12 +1,8 @@
-"""What the sweeper costs: claim + done, opening, filters, sharing; beside execo 2.8.2 where that is installed.
+"""One measurement of a sweeper. usage: NAME regisseur|execo COMBINATIONS
 
-    python benchmarks/bench_sweeper.py [combinations]
-
-Execo is looked for in the Python that the environment variable REGISSEUR_BENCH_EXECO names, else in
-.venv-bench/bin/python; make one with: python3 -m venv .venv-bench && .venv-bench/bin/pip install execo==2.8.2
-
-Each measurement is made by this same file in a process of its own (``--measure NAME LIBRARY COUNT``),
-in a directory beside the checkout, so that the disk is a real one. CPU seconds are those of all its processes.
+NAME is a key of MEASURES. The directory is beside the checkout, so that the
+disk is a real one. Prints seconds and CPU seconds (children included) for each
+operation.
 """
 
 from __future__ import annotations
@@ -15,7 +11,6 @@ import importlib
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 PAIRS = 500  # claim + done pairs of which the mean is taken
 SHARED = 1200  # combinations that four processes share
 
@@ -132,12 +127,12 @@ def shared(library: Any, directory: str, count: int) -> Answer:
 
 
 MEASURES = {
-    "build and save": build,
-    "claim + done, durable": pairs,
-    "claim + done, a fifth in progress": crowded,
-    "open, half done": reopen,
-    "get_next, sorting filter": filtered,
-    "claim + done, 4 processes": shared,
+    "build": build,
+    "pairs": pairs,
+    "crowded": crowded,
+    "open": reopen,
+    "filter": filtered,
+    "shared": shared,
 }
 
 
@@ -160,43 +155,5 @@ def cpu_seconds() -> float:
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
-def measured(python: str, name: str, library: str, count: int) -> dict[str, float] | None:
-    """The measurement as another process makes it; None if it failed."""
-    command = [python, "-W", "ignore", __file__, "--measure", name, library, str(count)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    return json.loads(done.stdout) if done.returncode == 0 else None
-
-
-def milliseconds(answer: dict[str, float] | None, key: str) -> str:
-    """One cell of the table."""
-    return f"{answer[key] * 1000:10.3f}" if answer else f"{'-':>10}"
-
-
-def can_import_execo(python: str) -> bool:
-    """Whether *python* is there, and finds Execo."""
-    if not os.path.exists(python):
-        return False
-    return subprocess.run([python, "-W", "ignore", "-c", "import execo_engine"], check=False).returncode == 0
-
-
-def main(count: int) -> None:
-    """Print the table."""
-    execo = os.environ.get("REGISSEUR_BENCH_EXECO", str(ROOT / ".venv-bench/bin/python"))
-    has_execo = can_import_execo(execo)
-    print(f"sweeper, {count:,} combinations; milliseconds for each operation")
-    print(f"{'':36}{'regisseur':>10}{'cpu':>10}{'execo':>10}{'cpu':>10}{'ratio':>8}")
-    for name in MEASURES:
-        ours = measured(sys.executable, name, "regisseur", count)
-        theirs = measured(execo, name, "execo", count) if has_execo else None
-        ratio = f"{theirs['wall'] / ours['wall']:8.1f}" if ours and theirs else f"{'-':>8}"
-        cells = [milliseconds(answer, key) for answer in (ours, theirs) for key in ("wall", "cpu")]
-        print(f"{name:36}{''.join(cells)}{ratio}", flush=True)
-    if not has_execo:
-        print(f"execo 2.8.2 was not found as {execo}; see the top of {os.path.basename(__file__)}")
-
-
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--measure"]:
-        measure(sys.argv[2], sys.argv[3], int(sys.argv[4]))
-    else:
-        main(int(sys.argv[1]) if sys.argv[1:] else 100_000)
+    measure(sys.argv[1], sys.argv[2], int(sys.argv[3]))
