@@ -44,20 +44,18 @@ def _starts(python: str, version: str) -> bool:
 
 def test(python: str, version: str, arguments: list[str]) -> str:
     """Run the tests under one interpreter; return what to say of it."""
-    environment = ROOT / f".venv-{version}"
-    set_up = subprocess.run(
-        ["bash", "tools/setup_venv.sh", str(environment), "dev"], env=os.environ | {"PYTHON": python}
-    )
-    if set_up.returncode:
+    venv = f".venv-{version}"
+    set_up = ["make", "--silent", f"VENV={venv}", f"PYTHON={python}", "setup"]
+    if subprocess.run(set_up, stdin=subprocess.DEVNULL).returncode:
         return "no environment: see above"
-    tests = subprocess.run([environment / "bin/python", "-m", "pytest", *arguments])
+    tests = subprocess.run([f"{venv}/bin/python", "-m", "pytest", *arguments], stdin=subprocess.DEVNULL)
     return "passed" if tests.returncode == 0 else f"failed: pytest ended with {tests.returncode}"
 
 
 def main(arguments: list[str]) -> int:
     """Run the tests under all versions that are found."""
     os.chdir(ROOT)
-    results = {}
+    results: dict[str, str] = {}
     for version in VERSIONS:
         python = find(version)
         if python is None:
