@@ -5,8 +5,8 @@ who wants to hear of a descriptor registers a function for it. All methods
 belong to the reactor's own thread, but for `start`, `stop` and `join`; other
 threads reach it through the bus.
 
-A function that raises is logged and the loop goes on: one broken handler must
-not stop the others.
+A function that raises is logged and the loop goes on, even where it raises
+SystemExit: one broken handler must not stop the others.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
 
 _MAX_EVENTS = 256  # of one turn, so that timers and messages get their turn too
+_MAX_WAIT = 86_400.0  # seconds: epoll takes at most 2**31 milliseconds, which is 24 days
+_SWEEP = 1000  # so many timers more than after the last sweep, and those that were cancelled are swept out
 
 logger = logging.getLogger("regisseur.reactor")
 
@@ -56,6 +58,7 @@ class Reactor:
         self._epoll = select.epoll(sizehint=64)  # close-on-exec by default
         self._handlers: dict[int, Callable[[int], object]] = {}
         self._timers: list[tuple[float, int, Timer]] = []
+        self._sweep_at = _SWEEP
         self._order = itertools.count()
         self._again: list[Callable[[], None]] = []
         self._stopping = False
@@ -87,8 +90,17 @@ class Reactor:
     def call_later(self, delay: float, function: Callable[[], None]) -> Timer:
         """Call *function* after *delay* seconds."""
         timer = Timer(time.monotonic() + delay, function)
-        heapq.heappush(self._timers, (timer.due, next(self._order), timer))
+        self.arm(timer)
         return timer
+
+    def arm(self, timer: Timer) -> None:
+        """Have *timer*, made in any thread, call its function when it is due."""
+        heapq.heappush(self._timers, (timer.due, next(self._order), timer))
+        if len(self._timers) > self._sweep_at:
+            # Most timers are timeouts, which are cancelled long before they are due.
+            self._timers = [entry for entry in self._timers if entry[2].function is not None]
+            heapq.heapify(self._timers)
+            self._sweep_at = 2 * len(self._timers) + _SWEEP
 
     def call_again(self, function: Callable[[], None]) -> None:
         """Call *function* in the next turn, without waiting."""
@@ -113,7 +125,7 @@ class Reactor:
                 if handler is not None and handlers.get(fd) is handler:
                     try:
                         handler(events)
-                    except Exception:
+                    except BaseException:
                         logger.exception("a handler of descriptor %d failed; the reactor goes on", fd)
             if self._timers:
                 self._run_timers()
@@ -123,7 +135,7 @@ class Reactor:
             return 0
         while self._timers and self._timers[0][2].function is None:
             heapq.heappop(self._timers)
-        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else -1
+        return min(max(0.0, self._timers[0][0] - time.monotonic()), _MAX_WAIT) if self._timers else -1
 
     def _run_timers(self) -> None:
         now = time.monotonic()
@@ -136,5 +148,5 @@ class Reactor:
     def _call(function: Callable[[], None]) -> None:
         try:
             function()
-        except Exception:
+        except BaseException:
             logger.exception("%r failed; the reactor goes on", function)
