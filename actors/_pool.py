@@ -4,8 +4,8 @@ Small at rest: it grows to `core` threads at once, and beyond only while it is
 starved: when a task has waited `PATIENCE` seconds because all workers are
 busy, or at once when a worker says that it is about to wait for another actor
 (`waiting`). So a few slow handlers never stop the others, and actors that wait
-for each other can not use up the pool. Idle workers beyond none end after
-`IDLE` seconds.
+for each other can not use up the pool. A worker that has been idle for `IDLE`
+seconds ends.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
+
+import pykka
 
 from ._context import here
 
@@ -38,7 +41,7 @@ class WorkerPool:
     Args:
         name: of the threads.
         core: so many threads are made without waiting; default: processors + 2, at most 8.
-        limit: never more threads than this; tasks wait then.
+        limit: never more threads than this, those that wait for others not counted; tasks wait then.
     """
 
     def __init__(self, runtime: Runtime, name: str, core: int | None = None, limit: int = 512) -> None:
@@ -53,6 +56,7 @@ class WorkerPool:
         self._waiting = 0
         self._made = 0
         self._taken = 0
+        self._looking = False
         self._stopped = False
 
     def submit(self, task: Callable[[], None]) -> None:
@@ -65,11 +69,7 @@ class WorkerPool:
             if self._stopped:
                 raise RuntimeError(f"{self._name}: the worker pool has been stopped")
             self._tasks.put(task)
-            if self._idle < self._tasks.qsize():
-                if len(self._workers) - self._waiting < self._core:
-                    self._grow()
-                elif len(self._workers) < self._limit:
-                    self._runtime.call_later(PATIENCE, self._look_for_starvation(self._taken))
+            self._provide()
 
     def stop(self, timeout: float) -> bool:
         """Take no more tasks, end the idle workers, and wait up to *timeout* seconds for the others.
@@ -79,12 +79,12 @@ class WorkerPool:
         """
         with self._lock:
             self._stopped = True
-            workers = list(self._workers)
-            for _ in workers:
+            workers = list(self._workers - {threading.current_thread()})
+            for _ in self._workers:
                 self._tasks.put(_STOP)
+        deadline = time.monotonic() + timeout
         for worker in workers:
-            if worker is not threading.current_thread():
-                worker.join(timeout)
+            worker.join(max(0.0, deadline - time.monotonic()))
         return not any(w.is_alive() for w in workers)
 
     @contextlib.contextmanager
@@ -92,22 +92,33 @@ class WorkerPool:
         """Say that this worker waits for somebody else, so that another may take its place meanwhile."""
         with self._lock:
             self._waiting += 1
-            if self._idle == 0 and not self._tasks.empty() and len(self._workers) < self._limit:
-                self._grow()
+            self._provide()
         try:
             yield
         finally:
             with self._lock:
                 self._waiting -= 1
 
+    def _provide(self) -> None:
+        """See that somebody comes for the tasks that wait; the lock is held."""
+        if self._idle >= self._tasks.qsize() or self._stopped:
+            return
+        busy = len(self._workers) - self._waiting
+        if busy < self._core:
+            self._grow()
+        elif busy < self._limit and not self._looking:
+            self._looking = True
+            with contextlib.suppress(pykka.ActorDeadError):  # the runtime ends: then workers take what there is
+                self._runtime.call_later(PATIENCE, self._look_for_starvation(self._taken))
+
     def _look_for_starvation(self, taken: int) -> Callable[[], None]:
         def look() -> None:
             with self._lock:
-                starved = self._taken == taken and not self._tasks.empty()
-                if starved and not self._stopped and len(self._workers) < self._limit:
+                self._looking = False
+                starved = self._taken == taken and not self._tasks.empty() and not self._stopped
+                if starved and len(self._workers) - self._waiting < self._limit:
                     self._grow()
-                    if self._tasks.qsize() > 1:
-                        self._runtime.call_later(PATIENCE, self._look_for_starvation(self._taken))
+                self._provide()
 
         return look
 
@@ -134,6 +145,7 @@ class WorkerPool:
             with self._lock:
                 self._idle -= 1
                 self._taken += 1
+                self._provide()  # whoever put a task in took this worker for idle until now
                 if task is None and not self._tasks.empty() and not self._stopped:
                     continue  # a task came in while the clock ran out
                 if task is None:
@@ -141,7 +153,7 @@ class WorkerPool:
                     return
             try:
                 task()
-            except Exception:
+            except BaseException:  # SystemExit too: it would end the worker, and nobody would hear of it
                 logger.exception("a task of the worker pool failed")
             finally:
                 del task
