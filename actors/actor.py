@@ -44,12 +44,22 @@ _numbers = itertools.count(1)
 class StopFlag:
     """A `threading.Event` that costs a fiftieth of its memory until somebody waits for it."""
 
-    __slots__ = ("_event", "_set")
-    _lock: ClassVar[threading.Lock] = threading.Lock()  # of all flags: held for the time of two assignments
+    __slots__ = ("_event", "_set", "failure")
+    # Of all flags, and held for the time of two assignments. Reentrant for the sake of signal handlers.
+    _lock: ClassVar[threading.RLock] = threading.RLock()
+
+    failure: str | None
+    """Why the actor failed, such as ``ValueError: no such host``; None while it lives, and where it was stopped."""
 
     def __init__(self) -> None:
         self._set = False
         self._event: threading.Event | None = None
+        self.failure = None
+
+    @classmethod
+    def renew_lock(cls) -> None:
+        """In a forked child, where the thread that held the lock may be missing."""
+        cls._lock = threading.RLock()
 
     def is_set(self) -> bool:
         """Whether the actor has stopped."""
@@ -66,11 +76,11 @@ class StopFlag:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the actor has stopped, at most *timeout* seconds; returns whether it has."""
         with self._lock:
-            if self._set:
-                return True
             if self._event is None:
                 self._event = threading.Event()
             event = self._event
+            if self._set:
+                event.set()
         return event.wait(timeout)
 
 
@@ -147,6 +157,7 @@ class Actor(pykka.Actor):
         actor = cls(*args, **kwargs)
         if getattr(actor, "_actor_ref", None) is None:
             raise TypeError(f"{cls.__name__}.__init__ must call super().__init__()")
+        logger.debug("Starting %s", actor)
         return cast("ActorRef[Self]", actor.actor_runtime.bus.launch(actor))
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
@@ -184,8 +195,9 @@ class Actor(pykka.Actor):
         here.actor, here.cause = self, 0
         try:
             self.on_start()
-        except Exception:
+        except BaseException as error:
             self._handle_failure(*sys.exc_info())
+            self._tell_end(error)
         finally:
             here.actor = None
 
@@ -197,21 +209,16 @@ class Actor(pykka.Actor):
         bus = self.actor_runtime.bus
         here.actor, here.cause = self, cause
         try:
-            handle = self._handle_receive if type(message) in _PYKKA_MESSAGES else self.on_receive
-            response = handle(message)
+            response = self._handle_receive(message) if type(message) in _PYKKA_MESSAGES else self.on_receive(message)
         except Exception as error:
             if correlation:
                 logger.info("Exception returned from %s to caller:", self, exc_info=True)
                 bus.reply_error(sender, correlation, error)
             else:
-                self._handle_failure(*sys.exc_info())
-                try:
-                    self.on_failure(*sys.exc_info())
-                except Exception:
-                    self._handle_failure(*sys.exc_info())
+                self._fail(error)
         except BaseException as error:
             logger.debug("%r in %s. Stopping all actors.", error, self)
-            self._stop()
+            self._stop(error)
             if correlation:
                 bus.reply_error(sender, correlation, error)
             ActorRegistry.stop_all(block=False)
@@ -219,14 +226,25 @@ class Actor(pykka.Actor):
             if correlation:
                 bus.reply(sender, correlation, response)
 
+    def _fail(self, error: Exception) -> None:
+        """End this actor because of *error*, which is being handled."""
+        self._handle_failure(*sys.exc_info())
+        try:
+            self.on_failure(*sys.exc_info())
+        except BaseException:
+            self._handle_failure(*sys.exc_info())
+        self._tell_end(error)
+
     # -- what pykka's Actor calls -------------------------------------------------
 
-    def _stop(self) -> bool:  # type: ignore[override]  # pykka's returns None: its ref makes the True of it
-        self._end(None)
+    def _stop(self, failure: BaseException | None = None) -> bool:  # type: ignore[override]  # pykka's returns None: its ref makes the True of it
+        self._mark_stopped()
         try:
             self.on_stop()
-        except Exception:
+        except BaseException as error:
+            failure = error
             self._handle_failure(*sys.exc_info())
+        self._tell_end(failure)
         return True
 
     def _handle_failure(
@@ -242,13 +260,20 @@ class Actor(pykka.Actor):
             ", ".join(runtime.bus.last_messages(self.actor_address)) or "none",
             exc_info=(exception_type, exception_value, traceback),  # type: ignore[arg-type]  # as sys.exc_info gives them
         )
-        self._end(exception_value)
+        self._mark_stopped()
 
-    def _end(self, failure: BaseException | None) -> None:
+    def _mark_stopped(self) -> None:
+        """From now on nobody can send to this actor. Before its last hooks, as with pykka."""
         if not self.actor_stopped.is_set():
             ActorRegistry.unregister(self.actor_ref)
             self.actor_stopped.set()
-            self.actor_runtime.bus.ended(self, failure)
+            logger.debug("Stopped %s", self)
+
+    def _tell_end(self, failure: BaseException | None) -> None:
+        """Tell those who watch this actor. After its last hooks, so that what it held is free when they hear of it."""
+        if failure is not None:
+            self.actor_stopped.failure = f"{type(failure).__name__}: {failure}"  # type: ignore[attr-defined]  # a StopFlag
+        self.actor_runtime.bus.ended(self)
 
     @staticmethod
     def _create_actor_inbox() -> Any:

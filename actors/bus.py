@@ -18,6 +18,7 @@ is behind, and links to other processes have bounded queues.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import logging
@@ -93,7 +94,7 @@ class Bus:
         # Reentrant, because a signal handler or a finalizer may send while its thread is sending.
         self._lock = threading.RLock()
         # The plain send: the one of pyzmq's Socket class adds options we do not use, and half the cost.
-        self._send = functools.partial(zmq.backend.Socket.send, self._push)
+        self._send: Callable[..., Any] = functools.partial(zmq.backend.Socket.send, self._push)
         self._pack = msgpack.Packer().pack
         self._objects: dict[int, Any] = {}
         self._numbers = itertools.count(1)
@@ -106,8 +107,7 @@ class Bus:
         self._keeper: Any = None
         self.dead_letters = 0
         """How many messages found no actor."""
-        self.watchers: dict[str, list[Callable[[Actor, BaseException | None], None]]] = {}
-        """Functions to call, on the reactor, when the actor of this address ends."""
+        self._watchers: dict[str, list[Callable[[Actor], None]]] = {}
 
     # -- sending ---------------------------------------------------------------
 
@@ -139,8 +139,7 @@ class Bus:
                 if len(frame) > LIMIT:
                     raise OversizedError(len(frame), LIMIT)
                 if known.bulk:
-                    self._send(frame, zmq.SNDMORE)
-                    self._send(message.bulk)
+                    self._send_both(frame, message.bulk)
                 else:
                     self._send(frame)
         else:
@@ -174,12 +173,28 @@ class Bus:
         """Have the reactor call *function*, in order with the messages."""
         self._send_object(_CALL, function, "", "", 0, 0)
 
+    def _send_both(self, frame: bytes, bulk: Any) -> None:
+        """Send two frames, one directly behind the other; the lock is held."""
+        if type(bulk) is not bytes:
+            bulk = bytes(memoryview(bulk))  # raises here what is not bytes, and not between the frames
+        send = self._send
+        held: list[tuple[Any, ...]] = []
+        # A signal handler or finalizer that sends in between, in this very thread, must not do so in between.
+        self._send = lambda *arguments: held.append(arguments)
+        try:
+            send(frame, zmq.SNDMORE)
+            send(bulk)
+        finally:
+            self._send = send
+        for arguments in held:
+            send(*arguments)
+
     def _send_object(self, kind: str, value: Any, to: str, sender: str, correlation: int, cause: int) -> None:
         number = next(self._numbers)
-        self._objects[number] = value
         with self._lock:
             if self._closed:
                 self._raise_closed()
+            self._objects[number] = value
             self._send(self._pack((VERSION, to, sender, correlation, cause, kind, (number,))))
 
     def _raise_closed(self) -> NoReturn:
@@ -254,10 +269,15 @@ class Bus:
         self._actors[actor.actor_address] = actor
         if not actor.hidden:
             ActorRegistry.register(actor.actor_ref)
-        if actor.blocking:
-            self.call(lambda: self._schedule(actor, Delivery(_BEGIN, "", 0, 0)))
-        else:
-            self.call(actor._begin)
+        try:
+            if actor.blocking:
+                self.call(lambda: self._schedule(actor, Delivery(_BEGIN, "", 0, 0)))
+            else:
+                self.call(actor._begin)
+        except pykka.ActorDeadError:
+            self._actors.pop(actor.actor_address, None)
+            ActorRegistry.unregister(actor.actor_ref)
+            raise
         return actor.actor_ref
 
     def find(self, address: str) -> ActorRef[Any] | None:
@@ -265,16 +285,40 @@ class Bus:
         actor = self._actors.get(address)
         return None if actor is None else actor.actor_ref
 
-    def ended(self, actor: Actor, failure: BaseException | None) -> None:
-        """Told by *actor* in its own thread: it has stopped, because of *failure* if that is not None."""
-        self._actors.pop(actor.actor_address, None)
-        for watcher in self.watchers.pop(actor.actor_address, ()):
-            self.call(lambda w=watcher: w(actor, failure))  # type: ignore[misc]  # the default binds early
+    def watch(self, address: str, watcher: Callable[[Actor], None]) -> bool:
+        """Have *watcher* called, once and on the reactor, when the actor with this *address* has ended.
+
+        Returns:
+            False if it has ended already: then *watcher* is not called. Nor is it where the whole runtime ends.
+        """
+        with self._lock:
+            if address not in self._actors:
+                return False
+            self._watchers.setdefault(address, []).append(watcher)
+            return True
+
+    def unwatch(self, address: str, watcher: Callable[[Actor], None]) -> None:
+        """Take back a `watch`; harmless when there is none."""
+        with self._lock:
+            watchers = self._watchers.get(address, [])
+            if watcher in watchers:
+                watchers.remove(watcher)
+            if not watchers:
+                self._watchers.pop(address, None)
+
+    def ended(self, actor: Actor) -> None:
+        """Told by *actor* in its own thread: it has stopped, and its last hook is done."""
+        with self._lock:
+            self._actors.pop(actor.actor_address, None)
+            watchers = self._watchers.pop(actor.actor_address, ()) if self._watchers else ()
+        for watcher in watchers:
+            with contextlib.suppress(pykka.ActorDeadError):  # the runtime ends, and all watchers with it
+                self.call(functools.partial(watcher, actor))
 
     def retire(self, actor: Actor) -> None:
         """Take *actor* off the bus, whose work is done: no message may be waiting for it. The reactor's thread."""
-        self._actors.pop(actor.actor_address, None)
         actor.actor_stopped.set()
+        self.ended(actor)
 
     def last_messages(self, address: str) -> list[str]:
         """Types of the last messages for *address*, the newest last."""
@@ -301,7 +345,7 @@ class Bus:
                 break
             try:
                 self._hand_over(frame)
-            except Exception:
+            except BaseException:  # SystemExit too, of a callback: the reactor must go on
                 logger.exception("a message could not be handled")
         else:
             self._reactor.call_again(self._drain_again)
@@ -314,14 +358,23 @@ class Bus:
         if known is None:
             message = self._objects.pop(body[0])
             if kind == _CALL:
+                here.actor = None
                 message()
                 return
-        elif known.bulk:
-            message = known.build(body, self._pull.recv())
-        elif known.typed:
-            message = known.rebuild(body)
         else:
-            message = decode_message(decode(frame))
+            bulk = self._pull.recv() if known.bulk else None
+            try:
+                if bulk is not None:
+                    message = known.build(body, bulk)
+                elif known.typed:
+                    message = known.rebuild(body)
+                else:
+                    message = decode_message(decode(frame))
+            except Exception as error:  # a field of another type than the class says, which nobody has checked so far
+                logger.exception("a message for %s could not be opened", to)
+                if correlation:
+                    self.reply_error(sender, correlation, error)
+                return
         self.deliver(to, message, sender, correlation, cause)
 
     def deliver(self, to: str, message: Any, sender: str, correlation: int, cause: int) -> None:
@@ -343,9 +396,11 @@ class Bus:
                 error = pykka.ActorDeadError(f"{to} stopped before handling the message")
                 self.reply_error(sender, correlation, error)
         else:
-            self.dead_letters += 1
-            if self.dead_letters <= 10 or self.dead_letters % 1000 == 0:
-                logger.info("dead letter no. %d: %s for %s", self.dead_letters, type(message).__name__, to)
+            with self._lock:
+                self.dead_letters += 1
+                number = self.dead_letters
+            if number <= 10 or number % 1000 == 0:
+                logger.info("dead letter no. %d: %s for %s", number, type(message).__name__, to)
 
     def _schedule(self, actor: Actor, delivery: Delivery) -> None:
         """Put a message into the inbox of a blocking actor, and see that a worker comes."""
@@ -358,18 +413,21 @@ class Bus:
     def _work(self, actor: Actor) -> None:
         """Handle the waiting messages of a blocking actor. A worker's thread."""
         waiting = actor.actor_inbox.waiting
-        for _ in range(_ROUND):
-            if not waiting:
-                break
-            delivery = waiting.popleft()
-            if delivery.message is _BEGIN:
-                actor._begin()
-            elif actor.actor_stopped.is_set():
-                self._dead_letter(actor.actor_address, delivery.sender, delivery.correlation, delivery.message)
-            else:
-                actor._take(delivery.message, delivery.sender, delivery.correlation, delivery.cause)
-        here.actor = None
-        self.call(lambda: self._reschedule(actor))
+        try:
+            for _ in range(_ROUND):
+                if not waiting:
+                    break
+                delivery = waiting.popleft()
+                if delivery.message is _BEGIN:
+                    actor._begin()
+                elif actor.actor_stopped.is_set():
+                    self._dead_letter(actor.actor_address, delivery.sender, delivery.correlation, delivery.message)
+                else:
+                    actor._take(delivery.message, delivery.sender, delivery.correlation, delivery.cause)
+        finally:  # whatever a callback of a reply raised: the messages behind it must not wait for ever
+            here.actor = None
+            with contextlib.suppress(pykka.ActorDeadError):  # the runtime ends
+                self.call(lambda: self._reschedule(actor))
 
     def _reschedule(self, actor: Actor) -> None:
         if actor.actor_inbox.waiting:
@@ -388,19 +446,27 @@ class Bus:
                 actor._take(messages._ActorStop(), "", 0, 0)
         here.actor = None
 
-    def close(self) -> None:
-        """End every future that waits, and close the sockets. After the reactor has ended."""
+    def close(self, *, sockets: bool) -> None:
+        """Send nothing more, and end every future that waits.
+
+        Args:
+            sockets: close them: the reactor has ended.
+        """
         with self._lock:
             self._closed = True
-        reason = pykka.ActorDeadError(self._runtime.why_closed())
-        for future, _ in [self._asked.pop(n) for n in list(self._asked)]:
-            future.offer_exception(reason)
-        self._objects.clear()
+        reason = self._runtime.why_closed()
+        for number in list(self._asked):
+            asked = self._asked.pop(number, None)
+            if asked is not None:
+                asked[0].offer_exception(pykka.ActorDeadError(reason))
         for actor in list(self._actors.values()):
             ActorRegistry.unregister(actor.actor_ref)
             actor.actor_stopped.set()
         self._actors.clear()
-        self._context.destroy(linger=0)
+        self._watchers.clear()
+        if sockets:
+            self._objects.clear()
+            self._context.destroy(linger=0)
 
     def abandon(self) -> None:
         """In a forked child: refuse to send, and touch nothing that the parent still uses."""

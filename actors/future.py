@@ -5,14 +5,16 @@ passed to `concurrent.futures.wait` and `asyncio.wrap_future`, awaited (the
 event loop keeps running), mapped, filtered, joined and reduced.
 
 Waiting is checked, so that a mistake is an error and not a hang: the reactor's
-thread may never wait, and actors that wait for each other in a circle get a
-`DeadlockError`.
+thread may never wait, actors that wait for each other in a circle get a
+`DeadlockError`, and in a forked child the futures of the parent, which nobody
+sets there, get an `ActorDeadError`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
 import queue
 import sys
@@ -28,7 +30,7 @@ from ._context import here
 if TYPE_CHECKING:
     from .actor import Actor
 
-__all__ = ["DeadlockError", "Future", "FutureSetError", "ThreadingFuture", "Timeout", "get_all"]
+__all__ = ["DeadlockError", "Future", "FutureSetError", "ThreadingFuture", "Timeout", "disown_futures", "get_all"]
 
 T = TypeVar("T")
 J = TypeVar("J")
@@ -38,7 +40,8 @@ R = TypeVar("R")
 _ExcInfo = (
     tuple[type[BaseException], BaseException | None, TracebackType | None] | tuple[None, None, None] | BaseException
 )
-_NOTHING: Any = object()
+_CANCELLED = "CANCELLED"  # the state in which concurrent.futures has not yet told those who wait
+_generation = 0  # how many forks lie between the first process and this one
 
 
 class Timeout(pykka.Timeout, TimeoutError):
@@ -62,12 +65,13 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
     """
 
     _hook: Callable[[float | None], T] | None = None
-    _hook_value: Any = _NOTHING
+    _hook_lock: threading.RLock
     awaited_actor: Actor | None = None
     """The actor whose reply this is, as far as it is known: for the search for circles."""
 
     def __init__(self) -> None:
         concurrent.futures.Future.__init__(self)
+        self._generation = _generation
 
     __repr__ = concurrent.futures.Future.__repr__
 
@@ -125,6 +129,18 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
             return False
         return True
 
+    def cancel(self) -> bool:
+        """Want the result no more. Returns False if it is there already, or if the work on it can not be stopped.
+
+        Who waits gets a `concurrent.futures.CancelledError`; what an actor does for a reply goes on.
+        """
+        if not super().cancel():
+            return False
+        with self._condition:
+            if self._state == _CANCELLED:
+                self.set_running_or_notify_cancel()  # until then concurrent.futures.wait() would wait on
+        return True
+
     # -- reading ---------------------------------------------------------------
 
     def get(self, *, timeout: float | None = None) -> T:
@@ -133,28 +149,34 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
         Raises:
             Timeout: it did not come in time.
             DeadlockError: it can never come.
+            pykka.ActorDeadError: the actor that was asked has ended, or lives in the process of which this is a fork.
             BaseException: the exception that was set as the result.
         """
-        if self._hook is not None:
-            if self._hook_value is _NOTHING:
-                self._hook_value = self._hook(timeout)
-            return cast("T", self._hook_value)
         return self.result(timeout)
 
     def result(self, timeout: float | None = None) -> T:
         """As `get`, with the name and the order of `concurrent.futures`."""
-        if self._hook is not None:
-            return self.get(timeout=timeout)
         self._wait(timeout)
         return super().result(0)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """The exception that was set, or None after a good result. Raises as `get`, but for that exception."""
+        """The exception that was set, or None after a good result. Raises as `get`, but for that exception.
+
+        What a get hook raises is raised here too: it is no result, and the next `get` calls the hook again.
+        """
         self._wait(timeout)
         return super().exception(0)
 
     def _wait(self, timeout: float | None) -> None:
         if self.done():
+            return
+        if self._generation != _generation:
+            raise pykka.ActorDeadError(
+                "this future was made by the process of which this one is a fork, and its result goes there: "
+                "start actors and processes anew here"
+            )
+        if self._hook is not None:
+            self._call_hook(timeout)
             return
         if here.on_reactor:
             raise DeadlockError("the reactor's thread must not wait for a result: use add_done_callback")
@@ -167,14 +189,16 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
             pass  # told by result(0)
         except TimeoutError:
             if not self.done():
-                raise Timeout(f"no result after {timeout} seconds") from None
+                whose = "result" if self.awaited_actor is None else f"reply from {self.awaited_actor}"
+                raise Timeout(f"no {whose} after {timeout} seconds") from None
 
     def _wait_in_worker(self, timeout: float | None) -> None:
         assert here.runtime is not None
         asker = here.actor
         if asker is not None:
-            asker.actor_waits_for = self
-            _refuse_circle(asker)
+            # Who gives up some day does not close a circle for the others: they will get their reply then.
+            asker.actor_waits_for = self if timeout is None else None
+            _refuse_circle(asker, self)
         try:
             with here.runtime.pool.waiting():
                 super().exception(timeout)
@@ -182,16 +206,31 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
             if asker is not None:
                 asker.actor_waits_for = None
 
+    def _call_hook(self, timeout: float | None) -> None:
+        """Have the hook make the result: once, whoever else wants it. What it raises is raised; it may try again."""
+        if not self._hook_lock.acquire(timeout=-1 if timeout is None else timeout):
+            raise Timeout(f"no result after {timeout} seconds: another thread's get() is at it")
+        try:
+            if self._hook is not None and not self.done():
+                value = self._hook(timeout)
+                self._hook = None
+                self.offer(value)
+        finally:
+            self._hook_lock.release()
+
     # -- combining -------------------------------------------------------------
 
     def set_get_hook(self, func: Callable[[float | None], T]) -> None:
         """Have *func* called with the timeout at the first `get`; what it returns is the result.
+
+        Until then the future is not done, however long others wait for it.
 
         Raises:
             FutureSetError: there is a result already.
         """
         if self.done():
             raise FutureSetError("the future has a result already")
+        self._hook_lock = threading.RLock()
         self._hook = func
 
     def map(self, func: Callable[[T], M]) -> Future[M]:
@@ -211,10 +250,32 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
         return _derive([self], lambda values: functools.reduce(func, values[0], *args))
 
     def __await__(self) -> Generator[Any, None, T]:
-        """Wait without blocking the event loop; cancelling the wait does not cancel a result under way."""
+        """Wait without blocking the event loop.
+
+        To cancel the wait, as `asyncio.wait_for` does, does not cancel the result: others may wait for it too.
+        """
         if self._hook is not None:
-            return asyncio.get_running_loop().run_in_executor(None, self.get).__await__()
-        return asyncio.wrap_future(self).__await__()
+            return (yield from asyncio.get_running_loop().run_in_executor(None, self.get).__await__())
+        if not self.done() and self._generation == _generation:
+            yield from self._done_in_loop(asyncio.get_running_loop()).__await__()
+        if self.cancelled():
+            raise asyncio.CancelledError
+        return self.result()
+
+    def _done_in_loop(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+        """A future of *loop* that is set when this one is done."""
+        waiter: asyncio.Future[None] = loop.create_future()
+
+        def wake() -> None:
+            if not waiter.done():  # it may have been cancelled
+                waiter.set_result(None)
+
+        def tell_loop(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
+                loop.call_soon_threadsafe(wake)
+
+        self.add_done_callback(tell_loop)
+        return waiter
 
     __iter__ = __await__
 
@@ -243,14 +304,20 @@ def _exception_of(exc_info: _ExcInfo) -> BaseException:
     return value.with_traceback(trace) if trace is not None and value.__traceback__ is not trace else value
 
 
-def _refuse_circle(asker: Actor) -> None:
-    """Raise where the actors waited for lead back to *asker*.
+def disown_futures() -> None:
+    """In a forked child: from now on nobody may wait for the futures there are, since nobody here will set them."""
+    global _generation
+    _generation += 1
+
+
+def _refuse_circle(asker: Actor, future: Future[Any]) -> None:
+    """Raise where the actors waited for, from that of *future* on, lead back to *asker*.
 
     Each waiter writes what it waits for before it looks; so of the actors of a
     circle at least the last to come sees all of it.
     """
     seen = [asker]
-    other = _awaited_by(asker)
+    other = None if future.done() else future.awaited_actor
     while other is not None and other not in seen:
         seen.append(other)
         other = _awaited_by(other)
@@ -299,10 +366,13 @@ def _derive(sources: list[Any], compute: Callable[[list[Any]], M]) -> Future[M]:
             derived.offer_exception(error)
 
     def ready() -> None:
-        if here.on_reactor and here.runtime is not None:
-            here.runtime.pool.submit(settle)
-        else:
+        if not here.on_reactor or here.runtime is None:
             settle()
+            return
+        try:
+            here.runtime.pool.submit(settle)
+        except RuntimeError:  # the workers are gone already
+            derived.offer_exception(pykka.ActorDeadError(here.runtime.why_closed()))
 
     derived.awaited_actor = next((s.awaited_actor for s in sources if s.awaited_actor is not None), None)
     countdown = _Countdown(len(sources), ready)

@@ -75,12 +75,13 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             DeadlockError: an actor asks itself, or actors ask each other in a circle.
             Exception: what the actor raised while it handled the message.
         """
-        future: Future[Any]
-        if self.actor_stopped.is_set():
-            future = Future()
-            future.set_exception(pykka.ActorDeadError(f"{self} not found"))
-        else:
+        try:
+            if self.actor_stopped.is_set():
+                raise pykka.ActorDeadError(f"{self} not found")
             future = self._bus.ask(self.actor_address, message, self._actor_weakref())
+        except pykka.ActorDeadError as error:
+            future = Future()
+            future.set_exception(error)
         return future.get(timeout=timeout) if block else future
 
     @overload
@@ -101,10 +102,17 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             Timeout: it did not stop within *timeout* seconds.
         """
         future: Future[bool]
-        if self.actor_stopped.is_set():
-            future = Future()
-            future.set(False)
-        else:
+        try:
+            if self.actor_stopped.is_set():
+                raise pykka.ActorDeadError(f"{self} not found")
             stop = messages._ActorStop()  # pykka has no public name for it
             future = self._bus.ask(self.actor_address, stop, self._actor_weakref())
-        return future.get(timeout=timeout) if block else future
+        except pykka.ActorDeadError:
+            future = Future()
+            future.set(False)
+        if not block:
+            return future
+        try:
+            return future.get(timeout=timeout)
+        except pykka.ActorDeadError:  # the whole runtime was stopped meanwhile
+            return False

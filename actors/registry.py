@@ -7,10 +7,12 @@ with pykka's own `ThreadingActor` are in pykka's registry, as ever.
 
 from __future__ import annotations
 
-import threading
+import contextlib
 from typing import TYPE_CHECKING, Any
 
-from .future import get_all
+import pykka
+
+from .future import Future, get_all
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -23,7 +25,6 @@ class ActorRegistry:
     """All running actors of this process. Only class methods; thread-safe."""
 
     _refs: dict[str, ActorRef[Any]] = {}  # noqa: RUF012  # shared by all on purpose: it is the one registry
-    _lock = threading.RLock()
 
     @classmethod
     def register(cls, actor_ref: ActorRef[Any]) -> None:
@@ -65,7 +66,7 @@ class ActorRegistry:
         else:
             targets = cls.get_all()
         for ref in targets:
-            if ref.is_alive():
+            with contextlib.suppress(pykka.ActorDeadError):  # it may have ended since
                 ref.tell(message)
 
     @classmethod
@@ -73,16 +74,28 @@ class ActorRegistry:
         """Stop all running actors, the last started first.
 
         Args:
-            block: wait until each has stopped; else return futures.
+            block: wait until each has stopped, before the one that was started before it; else return futures.
             timeout: seconds to wait for each.
 
         Returns:
             for each actor whether it was running, or the future of that.
         """
-        stopping = [ref.stop(block=False) for ref in reversed(cls.get_all())]
-        return get_all(stopping, timeout=timeout) if block else stopping
+        refs = cls.get_all()[::-1]
+        if not block:
+            return [ref.stop(block=False) for ref in refs]
+        stopping: list[Future[bool]] = []
+        for before, ref in zip([None, *refs], refs, strict=False):
+            if before is not None and not _stop_in_order(before, ref):
+                stopping[-1].get(timeout=timeout)
+            stopping.append(ref.stop(block=False))
+        return list(get_all(stopping, timeout=timeout))
 
     @classmethod
     def forget_all(cls) -> None:
         """Empty the registry: in a forked child, where none of these actors runs."""
         cls._refs = {}
+
+
+def _stop_in_order(first: ActorRef[Any], second: ActorRef[Any]) -> bool:
+    """Whether two actors that are told to stop one after the other do so in that order: in one reactor they do."""
+    return not (first.actor_class.blocking or second.actor_class.blocking) and first._bus is second._bus

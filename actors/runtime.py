@@ -13,6 +13,7 @@ import contextlib
 import os
 import secrets
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 from ._context import here
 from ._pool import WorkerPool
 from ._reactor import Reactor, Timer
+from .actor import StopFlag
 from .bus import Bus
+from .future import disown_futures
 from .registry import ActorRegistry
 
 if TYPE_CHECKING:
@@ -66,6 +69,7 @@ class Runtime:
         with self._lock:
             if self._state != "new":
                 raise RuntimeError(f"this runtime is {self._state}: make a new one")
+            _install_hooks()
             self.bus = Bus(self)
             self.pool = WorkerPool(self, self.name)
             self.reactor = Reactor(f"{self.name}-reactor")
@@ -77,11 +81,19 @@ class Runtime:
     def stop(self, timeout: float = _STOP_SECONDS) -> None:
         """End everything that lives here: processes, actors, threads. Any thread but the reactor's.
 
-        Every future that waits ends with `pykka.ActorDeadError`. Does nothing when it has stopped already.
+        Every reply that somebody waits for ends with `pykka.ActorDeadError`, even where an actor is stuck. No
+        ``on_stop`` is called: `ActorRegistry.stop_all` is for that. Does nothing when it has stopped already.
 
         Args:
             timeout: seconds to wait for the reactor, and again for the workers.
+
+        Raises:
+            RuntimeError: it was called in the reactor's own thread.
         """
+        if here.on_reactor and here.runtime is self and self.pid == os.getpid():
+            raise RuntimeError(
+                "the reactor's thread can not stop its own runtime: have a worker or another thread do it"
+            )
         with self._lock:
             if self._state != "running":
                 return
@@ -93,9 +105,12 @@ class Runtime:
     def _stop_here(self, timeout: float) -> None:
         self.bus.call(self._end_children)
         self.reactor.thread.join(timeout)
+        ended = not self.reactor.thread.is_alive()
+        if not ended:
+            self.reactor.stop()  # when it comes back from whatever holds it up
+        self.bus.close(sockets=ended)  # which wakes the workers that wait for a reply
         self.pool.stop(timeout)
-        if not self.reactor.thread.is_alive():
-            self.bus.close()
+        if ended:
             self.reactor.close()
 
     def _end_children(self) -> None:
@@ -144,16 +159,9 @@ class Runtime:
         """Have the reactor call *function* after *delay* seconds. Thread-safe."""
         if here.on_reactor and here.runtime is self:
             return self.reactor.call_later(delay, function)
-        timer = Timer(0.0, function)
-        self.bus.call(lambda: self._arm(timer, delay))
+        timer = Timer(time.monotonic() + delay, function)
+        self.bus.call(lambda: self.reactor.arm(timer))
         return timer
-
-    def _arm(self, timer: Timer, delay: float) -> None:
-        def fire() -> None:
-            if timer.function is not None:
-                timer.function()
-
-        self.reactor.call_later(delay, fire)
 
     def on_stop(self, hook: Callable[[], None]) -> None:
         """Call *hook* on the reactor when the runtime stops; the last added first."""
@@ -190,7 +198,7 @@ def current_runtime() -> Runtime:
 
     Inside an actor or a handler it is the runtime that runs it.
     """
-    global _current, _hooks_installed
+    global _current
     if here.runtime is not None:
         return here.runtime  # even when it is ending: what runs in it must not bring up another
     runtime = _current
@@ -198,10 +206,6 @@ def current_runtime() -> Runtime:
         return runtime
     with _lock:
         if _current is None or not _current.running:
-            if not _hooks_installed:
-                _hooks_installed = True
-                atexit.register(_stop_all)
-                os.register_at_fork(after_in_child=_after_fork)
             _current = Runtime().start()
         return _current
 
@@ -226,6 +230,15 @@ def use_runtime(runtime: Runtime) -> Iterator[Runtime]:
             _current = previous
 
 
+def _install_hooks() -> None:
+    """See to the end of the interpreter and to forked children: once in a process, with its first runtime."""
+    global _hooks_installed
+    if not _hooks_installed:
+        _hooks_installed = True
+        atexit.register(_stop_all)
+        os.register_at_fork(after_in_child=_after_fork)
+
+
 def _stop_all() -> None:
     for runtime in list(_all):
         runtime.stop()
@@ -242,3 +255,5 @@ def _after_fork() -> None:
     _all.clear()
     _current = None
     ActorRegistry.forget_all()
+    StopFlag.renew_lock()
+    disown_futures()
