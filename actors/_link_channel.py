@@ -38,8 +38,10 @@ if TYPE_CHECKING:
 __all__ = ["Channel", "ChannelOwner"]
 
 _BAD_FRAMES = 3  # then the peer is cut off
+_GRACE = 1000  # messages beyond twice the room given, before the peer is taken for hostile
 _PONGS = 100  # a heartbeat, at most: who pings without reading must not fill our memory
 _REPORTED_BYTES = 256 * 1024  # after so many the peer is told, be it fewer messages than usual
+_REPORTED_AFTER = 0.05  # seconds after which it is told in any case
 _SLOW = 0.02  # seconds between looks at an actor that is behind
 _CONTROL = frozenset(
     ("link.hello", "link.welcome", "link.refused", "link.goodbye", "link.ping", "link.pong", "link.received")
@@ -103,6 +105,7 @@ class Channel:
         self._pongs = 0
         self._received = 0
         self._reported = 0
+        self._reporting = False
         self._unreported_bytes = 0
         self._withheld: dict[Actor, int] = {}  # received, but still waiting for an actor that is behind
 
@@ -199,6 +202,8 @@ class Channel:
                 raise MalformedError(f"{extra + 2} frames where two at most belong together")
             envelope = decode(frame)
             if envelope.kind in _CONTROL:
+                if bulk is not None:
+                    raise MalformedError(f"a second frame behind a message of kind {envelope.kind!r}, which has none")
                 self._take_control(decode_message(envelope))
             elif not self.up:
                 raise MalformedError("a message before the greeting")
@@ -207,6 +212,9 @@ class Channel:
                 self._unreported_bytes += len(frame) if bulk is None else len(frame) + len(bulk)
                 self._owner.take(self, envelope, bulk)
                 self._report()
+                if self._received - self._reported > 2 * self.settings.queue + _GRACE:
+                    reason = Goodbye("you send more than there is room for")
+                    self.lose("it sends more than it was given room for", reason)
         except UnknownVersionError as error:
             if self.up:
                 self._blame(error)
@@ -281,16 +289,22 @@ class Channel:
             self._arm("slow", _SLOW, self._look_at_slow)
 
     def _report(self, *, all_of_it: bool = False) -> None:
-        """Give the peer room, in steps of an eighth of the queue."""
-        if self._received - self._reported > 2 * self.settings.queue + 1000:
-            self.lose("it sends more than it was given room for", Goodbye("you send more than there is room for"))
-            return
+        """Give the peer room, in steps of an eighth of the queue, and what is left of that a little later."""
         left = self._received - (sum(self._withheld.values()) if self._withheld else 0)
         new = left - self._reported
-        if new and (all_of_it or 8 * new >= self._limit or self._unreported_bytes >= _REPORTED_BYTES):
+        if not new:
+            return
+        if all_of_it or 8 * new >= self._limit or self._unreported_bytes >= _REPORTED_BYTES:
             self._reported = left
             self._unreported_bytes = 0
             self.control(Received(left))
+        elif not self._reporting:
+            self._reporting = True
+            self._arm("report", _REPORTED_AFTER, self._report_the_rest)
+
+    def _report_the_rest(self) -> None:
+        self._reporting = False
+        self._report(all_of_it=True)
 
     def _tick(self) -> None:
         settings = self.settings
@@ -299,10 +313,8 @@ class Channel:
         if self._quiet > settings.patience:
             self.lose(f"no sign of life for {settings.patience:g} seconds", Goodbye("you were silent for too long"))
             return
-        if self.up:
-            if self._quiet > settings.heartbeat:
-                self.control(Ping())
-            self._report(all_of_it=True)
+        if self.up and self._quiet > settings.heartbeat:
+            self.control(Ping())
         if self.peer is not None:
             self.peer.forget_answered()
         self._arm("tick", settings.heartbeat, self._tick)

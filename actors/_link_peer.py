@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from ..protocols.envelope import Envelope
-from ..protocols.errors import FieldError, MalformedError, ProtocolError, UnknownKindError
+from ..protocols.errors import FieldError, ProtocolError, UnknownKindError
 from ..protocols.links import (
     Call,
     Data,
@@ -26,6 +26,7 @@ from ..protocols.links import (
     SetAttribute,
     StopActor,
 )
+from ..protocols.message import is_message
 from ._link_channel import Channel
 from ._link_errors import LinkError, PeerLostError, error_of, failure_of
 from ._link_exports import Exports, check_path, describe
@@ -97,7 +98,10 @@ class Peer:
 
     def answer(self, correlation: int, value: Any, error: BaseException | None) -> None:
         """Answer the peer's question with *value*, or with *error* if that is not None. Never fails."""
-        answer = Reply(value) if error is None else failure_of(error)
+        if error is not None:
+            answer: Any = failure_of(error)
+        else:
+            answer = value if is_message(value) else Reply(value)
         try:
             try:
                 parts = self._pack_answer(answer, correlation)
@@ -135,8 +139,8 @@ class Peer:
         Raises:
             ProtocolError: it is no message.
         """
-        if not envelope.to:  # no kind of its own tells an answer: one with references travels inside of another
-            self._take_answer(envelope)
+        if not envelope.to:  # the kind tells no answer: a message may be one, and so may one with references
+            self._take_answer(envelope, bulk)
             return
         asked = envelope.correlation
         try:
@@ -180,23 +184,19 @@ class Peer:
         if actor.blocking and len(actor.actor_inbox.waiting or ()) > channel.settings.backlog:
             channel.withhold(actor)
 
-    def _take_answer(self, envelope: Envelope) -> None:
+    def _take_answer(self, envelope: Envelope, bulk: bytes | None) -> None:
         number = envelope.correlation
         if self._asked.pop(number, None) is None:
             return  # it comes too late, or was never asked for
         try:
-            answer = unpack_message(envelope, None, self._ref_for)
+            answer = unpack_message(envelope, bulk, self._ref_for)
         except ProtocolError as error:
             self._bus.reply_error("", number, error)
             raise
         if type(answer) is Failure:
             self._bus.reply_error("", number, error_of(answer, self.label))
-        elif type(answer) is Reply:
-            self._bus.reply("", number, answer.value)
         else:
-            wrong = MalformedError(f"an answer of type {type(answer).__name__}")
-            self._bus.reply_error("", number, wrong)
-            raise wrong
+            self._bus.reply("", number, answer.value if type(answer) is Reply else answer)
 
     # -- the link --------------------------------------------------------------
 

@@ -32,6 +32,7 @@ from ._link_wire import DialedWire, Endpoint, Wire
 
 if TYPE_CHECKING:
     from .future import Future
+    from .ref import ActorRef
     from .runtime import Runtime
 
 __all__ = ["Links"]
@@ -71,7 +72,7 @@ class Links:
             return ref.actor_address
         return f"{self.exports.give(ref)}@{self.runtime.node}"  # type: ignore[arg-type]  # checked there
 
-    def ref_for(self, address: str) -> pykka.ActorRef[Any]:
+    def ref_for(self, address: str) -> ActorRef[Any] | RemoteRef:
         """The reference for *address*; to an actor of this node it is the actor's own."""
         name, _, node = address.rpartition("@")
         if node in (self.runtime.node, self.name):
@@ -160,7 +161,8 @@ class Links:
             channel.refuse(f"it belongs to user {sender.uid}", f"it belongs to user {os.geteuid()}")
             return
         if hello.node == self.runtime.node:
-            channel.refuse("it is this node itself: use the actor's own reference", "it is that node itself")
+            reason = "it is this node itself: use the actor's own reference"
+            channel.refuse(reason, reason)
             return
         known = self.runtime.bus.links.get(hello.node)
         if isinstance(known, Peer) and known.channels:

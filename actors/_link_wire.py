@@ -41,9 +41,11 @@ BULK_LIMIT = 256 * 1024 * 1024
 """Bytes of one frame; a peer that sends a larger one is cut off by ZeroMQ."""
 
 _BATCH = 500  # messages before other descriptors get their turn
+_LAST_WORDS = 0.05  # seconds before a peer is cut off
 _LINGER = 200  # milliseconds in which a closed socket may still send its last words
 _ENDED = "its process ended, or it closed the connection"
 _GREETING = 5000  # milliseconds for ZeroMQ's own greeting
+_NEVER = 24 * 3600 * 1000  # milliseconds before ZeroMQ reconnects. With -1 it would drop what came but was not read
 _OPENED = (zmq.EVENT_LISTENING, zmq.EVENT_ACCEPTED, zmq.EVENT_CONNECTED)
 _EVENTS = sum((*_OPENED, zmq.EVENT_ACCEPT_FAILED, zmq.EVENT_DISCONNECTED, zmq.EVENT_CLOSED))  # bits
 
@@ -114,7 +116,7 @@ class _Reader:
             raise OSError(error.errno, f"no socket for a link: {error.strerror}", str(path)) from None
         self._socket.linger = _LINGER
         self._socket.set(zmq.SNDHWM, 0)
-        self._socket.set(zmq.RECONNECT_IVL, -1)
+        self._socket.set(zmq.RECONNECT_IVL, _NEVER)
         self._socket.set(zmq.MAXMSGSIZE, BULK_LIMIT)
         self._socket.set(zmq.HANDSHAKE_IVL, _GREETING)
         self._monitor = self._socket.get_monitor_socket(_EVENTS, f"inproc://monitor-{id(self)}")
@@ -335,7 +337,7 @@ class Endpoint(_Reader):
 
     def later(self, function: Callable[[], None]) -> None:
         """Call *function* when what was sent has had time to get through."""
-        self._runtime.reactor.call_later(_LINGER / 1000, function)
+        self._runtime.reactor.call_later(_LAST_WORDS, function)
 
 
 def _is_at(fd: int, path: Path) -> bool:

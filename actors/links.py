@@ -37,8 +37,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
-import pykka
-
 from ._context import here
 from ._link_errors import LinkError, LinkFullError, PeerLostError, RefusedError, RemoteError, UnreachableError
 from ._link_place import check_name, lock_place
@@ -220,7 +218,7 @@ def unpublish(name: str, *, runtime: Runtime | None = None) -> bool:
     return links_of(runtime or current_runtime()).exports.unpublish(name)
 
 
-def remote_ref(address: str, *, runtime: Runtime | None = None) -> pykka.ActorRef[Any]:
+def remote_ref(address: str, *, runtime: Runtime | None = None) -> ActorRef[Any] | RemoteRef:
     """The reference to the actor at *address*, ``name@node``; used like a local one. Thread-safe.
 
     It says nothing about whether there is such an actor, or a link to its

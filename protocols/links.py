@@ -153,7 +153,10 @@ class DescribeActor:
 
 @message("link.reply")
 class Reply:
-    """The answer to the message with the correlation of this one's envelope."""
+    """The answer to the message with the correlation of this one's envelope, which is addressed to nobody.
+
+    An answer that is a registered message travels as itself.
+    """
 
     value: Any
 
