@@ -71,6 +71,12 @@ class WorkerPool:
             self._tasks.put(task)
             self._provide()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a task runs, or waits to; those that wait for others do not count."""
+        with self._lock:
+            return not self._tasks.empty() or len(self._workers) - self._idle - self._waiting > 0
+
     def stop(self, timeout: float) -> bool:
         """Take no more tasks, end the idle workers, and wait up to *timeout* seconds for the others.
 

@@ -437,6 +437,10 @@ class Bus:
 
     # -- the end ---------------------------------------------------------------
 
+    def activity(self) -> int:
+        """A number that grows by one with each call, and by more where messages were sent in between."""
+        return next(self._numbers)
+
     def stop_actors(self) -> None:
         """Have every actor that is left stop, so that its on_stop runs. The reactor's thread."""
         for actor in list(self._actors.values()):

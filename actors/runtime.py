@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["Runtime", "current_runtime", "stop_runtime", "use_runtime"]
 
 _STOP_SECONDS = 2.0
+_SETTLE_SECONDS = 0.5  # for handlers and actors to react to the end of the processes
+_SETTLE_PAUSE = 0.005
 
 
 class Runtime:
@@ -81,8 +83,9 @@ class Runtime:
     def stop(self, timeout: float = _STOP_SECONDS) -> None:
         """End everything that lives here: processes, actors, threads. Any thread but the reactor's.
 
-        Every reply that somebody waits for ends with `pykka.ActorDeadError`, even where an actor is stuck. No
-        ``on_stop`` is called: `ActorRegistry.stop_all` is for that. Does nothing when it has stopped already.
+        Actors are stopped as if they were told to, once the ends of the processes have got about. Every reply that
+        somebody waits for ends with `pykka.ActorDeadError`, even where an actor is stuck. Does nothing when it has
+        stopped already.
 
         Args:
             timeout: seconds to wait for the reactor, and again for the workers.
@@ -115,10 +118,26 @@ class Runtime:
 
     def _end_children(self) -> None:
         """End all processes, then leave; in between, their actors tell whoever waits."""
+        deadline = time.monotonic() + _SETTLE_SECONDS
         if self._io is None:
-            self._leave()
+            self._settle(deadline, before=0)
         else:
-            self._io.shut_down(lambda: self.bus.call(self._leave))
+            self._io.shut_down(lambda: self._settle(deadline, before=0))
+
+    def _settle(self, deadline: float, before: int, quiet: int = 0) -> None:
+        """Leave when nobody says anything any more: the end of a process ends an action, and that another.
+
+        Two quiet looks in a row are needed, for what was said is heard in the turn between them.
+        """
+        now = self.bus.activity()
+        busy = self.pool.busy
+        quiet = quiet + 1 if now == before + 1 and not busy else 0
+        if quiet == 2 or time.monotonic() > deadline:
+            self._leave()
+        elif busy:
+            self.reactor.call_later(_SETTLE_PAUSE, lambda: self._settle(deadline, now, quiet))
+        else:
+            self.reactor.call_again(lambda: self._settle(deadline, now, quiet))
 
     def _leave(self) -> None:
         self.bus.stop_actors()
