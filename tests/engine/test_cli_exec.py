@@ -19,6 +19,8 @@ from regisseur.actors.process import Process
 from regisseur.engine.cli._watch import _Outlet
 from regisseur.engine.cli.execute import _failed_start
 
+pytestmark = pytest.mark.slow  # a program is started in each
+
 MB = 1_000_000
 
 READY = "sleep 60 & echo ready; wait"
@@ -51,7 +53,6 @@ class TestOutput:
             assert process.poll() is None
             process.send_signal(signal.SIGTERM)
 
-    @pytest.mark.slow
     def test_ten_megabytes_of_any_bytes_come_through_unharmed(self, tmp_path: Path) -> None:
         done = subprocess.run(
             [PROGRAM, "exec", f"head -c {10 * MB} /dev/urandom | tee {tmp_path}/copy"], capture_output=True, check=True
@@ -60,7 +61,6 @@ class TestOutput:
         assert len(done.stdout) == 10 * MB
         assert hashlib.sha256(done.stdout).digest() == hashlib.sha256((tmp_path / "copy").read_bytes()).digest()
 
-    @pytest.mark.slow
     def test_a_slow_reader_slows_the_command_down_and_loses_nothing(self) -> None:
         with start("exec", "seq 3000000; echo end >&2") as process:
             assert process.stdout is not None
@@ -165,7 +165,6 @@ class TestSignals:
 
         assert (process.returncode, out) == (130, "cleaned\n")
 
-    @pytest.mark.slow
     def test_a_second_ctrl_c_ends_what_ignores_the_first(self) -> None:
         with start("exec", "trap '' INT; echo ready; while :; do sleep 1; done") as process:
             assert process.stderr is not None
@@ -209,7 +208,6 @@ class TestSignals:
 
         assert (process.returncode, out) == (0, "end\n")
 
-    @pytest.mark.slow
     def test_nothing_of_the_command_stays_behind(self, tmp_path: Path) -> None:
         regisseur("exec", f"sleep 60 & echo $! > {tmp_path}/pid")
         pid = int((tmp_path / "pid").read_text())
@@ -270,7 +268,6 @@ class TestJson:
         assert (failed[0], failed[1]["exit_code"]) == (127, None)
         assert "No such file or directory" in failed[1]["error"]
 
-    @pytest.mark.slow
     def test_much_output_is_all_there(self) -> None:
         _, facts = self.facts(f"head -c {20 * MB} /dev/zero | tr '\\0' x")
 

@@ -128,6 +128,7 @@ class TestNoLog:
         assert follow.err.count("\n") == 1
 
 
+@pytest.mark.slow
 class TestFollow:
     def test_it_shows_what_comes_and_ends_with_the_run(self, run: RunDirectory, journal: Journal) -> None:
         with start("log", "--follow", run.path) as process:
@@ -140,7 +141,7 @@ class TestFollow:
             run.end("ok")
             out, err = process.communicate(timeout=30)
 
-        assert out.endswith("last pid={}\n".format(os.getpid()))
+        assert out.endswith(f"last pid={os.getpid()}\n")
         assert (process.returncode, err) == (0, "")
 
     def test_it_ends_when_the_run_is_killed(self, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``regisseur run``: the script as Python would run it, the run directory around it, and engines that make their own."""
+"""``regisseur run``: a script as Python would run it, the run directory around it, engines that make their own."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import pytest
 
 from commandline import regisseur, start
 from regisseur.engine.rundir import RunDirectory
+
+pytestmark = pytest.mark.slow  # a program is started in each
 
 PROCESS = "from regisseur.actors import Process\nProcess('echo hello').run()\n"
 
@@ -82,8 +84,9 @@ class TestScript:
         assert regisseur("run", "program", cwd=here).stdout == "found\n"
 
     @pytest.mark.parametrize(
-        ("text", "code"), [("pass", 0), ("raise SystemExit", 0), ("raise SystemExit(5)", 5), ("import sys; sys.exit('no')", 1)]
-    )  # fmt: skip
+        ("text", "code"),
+        [("pass", 0), ("raise SystemExit", 0), ("raise SystemExit(5)", 5), ("raise SystemExit('no')", 1)],
+    )
     def test_its_exit_status_is_ours(self, here: Path, text: str, code: int) -> None:
         assert regisseur("run", script(here, text), cwd=here).returncode == code
 
