@@ -107,7 +107,9 @@ class ProcessActor(Actor):
         effects = run.life.take(message)
         journal = current_journal()
         if journal is not None:
-            journal.event("process.started", actor=self.actor_address, child=message.pid, at=message.at, **self._facts())
+            journal.event(
+                "process.started", actor=self.actor_address, child=message.pid, at=message.at, **self._facts()
+            )
         run.spawned.offer(message.pid)
         early, self._early = self._early, None
         for request in early or ():
@@ -123,7 +125,12 @@ class ProcessActor(Actor):
         if journal is not None:
             reason = f"{message.reason} ({errno.errorcode.get(message.errno, message.errno)})"
             journal.event(
-                "process.failed", level="warning", actor=self.actor_address, error=reason, at=message.at, **self._facts()
+                "process.failed",
+                level="warning",
+                actor=self.actor_address,
+                error=reason,
+                at=message.at,
+                **self._facts(),
             )
         self._early = None
         if self._queue is not None and run.lifecycle:
@@ -303,4 +310,3 @@ _HANDLERS: dict[type, Callable[[ProcessActor, Any], None]] = {
     Write: ProcessActor._write,
     CloseStdin: ProcessActor._close_stdin,
 }
-

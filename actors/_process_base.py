@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import tempfile
@@ -187,7 +188,7 @@ class ProcessBase:
 
     @property
     def exit_code(self) -> int | None:
-        """Exit status 0..255, or minus the number of the signal that ended it; None while it runs, or after an error."""
+        """Exit status 0..255, or minus the number of the signal that ended it; None while it runs or after an error."""
         return self._run.life.exit_code
 
     @property
@@ -278,10 +279,8 @@ class ProcessBase:
         if not self.started:
             raise ValueError(f"{self!r} was not started: call start() or run() first")
         seconds = None if timeout is None else get_seconds(timeout)
-        try:
+        with contextlib.suppress(Timeout):
             self._run.done.result(seconds)
-        except Timeout:
-            pass
         return self
 
     @property
@@ -328,7 +327,7 @@ class ProcessBase:
             set, unless *timeout* is 0.
         """
         patterns = compile_patterns(regexes)
-        seconds = self.default_expect_timeout if timeout is False else get_seconds(timeout)  # type: ignore[arg-type]  # False is out
+        seconds = self.default_expect_timeout if timeout is False else get_seconds(timeout)
         if expect_output_handler is not None:
             match: Match = expect_output_handler.expect(patterns, seconds).get((self, stream), (None, None))
         else:

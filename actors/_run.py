@@ -17,7 +17,18 @@ __all__ = ["Run"]
 class Run:
     """One run of a process: made by its handle, changed by its actor alone, read by everybody."""
 
-    __slots__ = ("address", "descendants", "done", "life", "lifecycle", "process", "runtime", "spawn", "spawned", "streams")
+    __slots__ = (
+        "address",
+        "descendants",
+        "done",
+        "life",
+        "lifecycle",
+        "process",
+        "runtime",
+        "spawn",
+        "spawned",
+        "streams",
+    )
 
     def __init__(self, process: ProcessBase, life: ProcessLife, streams: dict[int, Stream]) -> None:
         self.process = process

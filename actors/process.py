@@ -215,4 +215,3 @@ class Process(ProcessBase):
 
     def _facts(self) -> list[str]:
         return [*super()._facts(), f"pid={self._run.life.pid}"]
-
