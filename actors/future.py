@@ -75,7 +75,7 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
 
     __repr__ = concurrent.futures.Future.__repr__
 
-    # -- setting ---------------------------------------------------------------
+    # -- setting -------------------------------------------------------------------------------------------------------
 
     def set(self, value: T | None = None) -> None:
         """Set the result.
@@ -141,7 +141,7 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
                 self.set_running_or_notify_cancel()  # until then concurrent.futures.wait() would wait on
         return True
 
-    # -- reading ---------------------------------------------------------------
+    # -- reading -------------------------------------------------------------------------------------------------------
 
     def get(self, *, timeout: float | None = None) -> T:
         """The result, waiting for it at most *timeout* seconds; None: as long as it takes.
@@ -218,7 +218,7 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
         finally:
             self._hook_lock.release()
 
-    # -- combining -------------------------------------------------------------
+    # -- combining -----------------------------------------------------------------------------------------------------
 
     def set_get_hook(self, func: Callable[[float | None], T]) -> None:
         """Have *func* called with the timeout at the first `get`; what it returns is the result.
@@ -234,7 +234,11 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
         self._hook = func
 
     def map(self, func: Callable[[T], M]) -> Future[M]:
-        """A future of ``func(result)``. *func* runs in a worker, or in the thread that sets this future."""
+        """A future of ``func(result)``.
+
+        *func* runs once, in the thread that sets this future, but in a worker where that is the reactor's; and in
+        the calling thread where the result is there already.
+        """
         return _derive([self], lambda values: func(values[0]))
 
     def filter(self: Future[Iterable[J]], func: Callable[[J], bool]) -> Future[Iterable[J]]:
