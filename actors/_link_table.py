@@ -106,9 +106,10 @@ class Links:
     def _dialer_at(self, target: str) -> Dialer | None:
         """The dialer that dials the socket of *target* under another name: a second link would push out the first."""
         path = Path(target) if target.startswith("/") else find_socket(target)
-        wires = {w.path: c for c in self._channels if isinstance(w := c.wire, DialedWire)}
-        channel = wires.get(path) if path is not None else None
-        return self._channels[channel] if channel is not None else None
+        for channel, dialer in self._channels.items():
+            if path is not None and isinstance(channel.wire, DialedWire) and _same(channel.wire.path, path):
+                return dialer
+        return None
 
     def disconnect(self, target: str) -> bool:
         """Close the links to *target*, and dial it no more; returns whether there was anything to close."""
@@ -251,6 +252,10 @@ class Links:
             wire.abandon()
         if self._place is not None:
             self._place.forget()
+
+
+def _same(one: Path, two: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(two)
 
 
 def _check_hello(hello: Hello | Welcome) -> None:

@@ -124,7 +124,9 @@ class _Reader:
         self._closed = False
         # The plain functions: those of pyzmq's Socket class add options we do not use, and half the cost.
         self._send = functools.partial(zmq.backend.Socket.send, self._socket)
-        self._receive = functools.partial(zmq.backend.Socket.recv, self._socket)
+        self._receive: Callable[..., bytes] = functools.partial(zmq.backend.Socket.recv, self._socket)
+        self._next: Callable[..., bytes] = self._receive
+        """Gives the first frame of the next message."""
         runtime.reactor.watch(_number(self._socket, zmq.FD), READABLE, self._drain)
         runtime.reactor.watch(_number(self._monitor, zmq.FD), READABLE, self._drain_monitor)
         runtime.reactor.call_again(self._drain_again)
@@ -143,7 +145,7 @@ class _Reader:
             if self._closed:
                 break
             try:
-                first = self._receive(zmq.NOBLOCK)
+                first = self._next(zmq.NOBLOCK)
             except (zmq.Again, zmq.ContextTerminated):
                 self._drained()
                 break
@@ -221,6 +223,7 @@ class DialedWire(_Reader):
         self.sender: Sender | None = None
         self._receiver = receiver
         self._gone = ""
+        self._next = self._first
         self._socket.connect(f"ipc://{path}")
 
     def send(self, parts: Iterable[bytes]) -> None:
@@ -236,13 +239,12 @@ class DialedWire(_Reader):
     def _take(self, first: bytes) -> None:
         self._receiver.receive(first, *self._rest())
 
-    def _drain(self, events: int) -> None:
-        if self.sender is None and not self._closed:
-            with contextlib.suppress(zmq.Again, zmq.ContextTerminated):
-                frame = self._socket.recv(zmq.NOBLOCK, copy=False)
-                self.sender = _sender_of(frame)
-                self._take(frame.bytes)
-        super()._drain(events)
+    def _first(self, flags: int) -> bytes:
+        """The first message, with which comes who is at the other end."""
+        frame = self._socket.recv(flags, copy=False)
+        self.sender = _sender_of(frame)
+        self._next = self._receive
+        return frame.bytes
 
     def _drained(self) -> None:
         if self._gone:

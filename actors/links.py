@@ -43,7 +43,7 @@ from ._link_place import check_name, lock_place
 from ._link_ref import RemoteProxy, RemoteRef
 from ._link_settings import LinkSettings
 from ._link_table import Links
-from .future import Future
+from .future import DeadlockError, Future
 from .runtime import Runtime, current_runtime
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ def listen(runtime: Runtime | None = None, name: str | None = None, *, settings:
         OSError: the path is too long for a unix socket, or the socket can not be made.
     """
     runtime = runtime or current_runtime()
+    if here.on_reactor:
+        raise DeadlockError("the reactor's thread must not make a socket's directory: listen elsewhere")
     links = links_of(runtime)
     if name is not None:
         check_name(name)
@@ -153,10 +155,12 @@ def connect(
 ) -> PeerInfo | Future[PeerInfo]:
     """Link this node to another, and keep it linked: a link that is lost is made again when the other is back.
 
+    Nothing is done where there is a link already, whoever made it; who made it makes it again.
+
     Args:
         target: the name under which the other listens, or its address.
         block: wait for the link; else return its future, which is set on the reactor.
-        timeout: seconds to wait for the other to listen and to answer; None: as long as it takes.
+        timeout: seconds to wait for the other to listen and to answer, more than 0; None: as long as it takes.
         runtime: None: the current one.
         settings: for this link.
 

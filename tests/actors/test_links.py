@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import shutil
-import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +12,8 @@ from typing import Any
 import pykka
 import pytest
 
+from linknodes import Node, meeting_place
+from regisseur.actors import _link_pack
 from regisseur.actors._context import here
 from regisseur.actors.actor import Actor, BlockingActor
 from regisseur.actors.future import DeadlockError, Future, Timeout
@@ -41,8 +38,6 @@ from regisseur.actors.ref import ActorRef
 from regisseur.actors.runtime import Runtime, use_runtime
 from regisseur.protocols.errors import OversizedError, ProtocolError, UnknownKindError
 from regisseur.protocols.message import message
-
-NODE = Path(__file__).with_name("link_node.py")
 
 PLAIN = [
     None,
@@ -81,24 +76,6 @@ class OnlyHere:
     """A message that the node does not know."""
 
 
-class Node:
-    """A second process."""
-
-    def __init__(self, name: str, **settings: Any) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, str(NODE), name, json.dumps(settings)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == "ready\n"
-
-    def end(self) -> None:
-        """Have it end in order."""
-        self.process.communicate(timeout=20)
-
-
 class Collector(Actor):
     """Keeps what it is told."""
 
@@ -128,15 +105,8 @@ class Gated(BlockingActor):
 
 @pytest.fixture(scope="module")
 def meeting() -> Iterator[Path]:
-    directory = tempfile.mkdtemp(prefix="links")
-    before = os.environ.get("XDG_RUNTIME_DIR")
-    os.environ["XDG_RUNTIME_DIR"] = directory
-    yield Path(directory)
-    if before is None:
-        del os.environ["XDG_RUNTIME_DIR"]
-    else:
-        os.environ["XDG_RUNTIME_DIR"] = before
-    shutil.rmtree(directory)
+    with meeting_place() as directory:
+        yield directory
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +165,14 @@ def test_bulk_travels_in_a_frame_of_its_own_and_may_be_larger_than_a_message(cou
     size = 17 * 1024 * 1024
 
     assert ["big", size] == counter.ask(Blob("big", bytes(size)))
+
+
+def test_bulk_over_the_limit_is_refused_at_the_sender(counter: RemoteRef, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_link_pack, "BULK_LIMIT", 1000)
+    with pytest.raises(OversizedError):
+        counter.tell(Blob("too big", bytes(1001)))
+
+    assert counter.ask(Blob("just fits", bytes(1000))) == ["just fits", 1000]
 
 
 def test_what_was_told_is_handled_before_what_is_asked_next(counter: RemoteRef) -> None:
@@ -467,6 +445,8 @@ def test_what_is_no_address_is_refused(runtime: Runtime, address: str) -> None:
 
 def test_on_the_reactor_waiting_for_another_node_is_an_error_and_not_a_hang(counter: RemoteRef) -> None:
     proxy = Collector.start().proxy()
+    with pytest.raises(DeadlockError):
+        proxy.call(listen).get()
     with pytest.raises(DeadlockError):
         proxy.call(lambda: counter.ask(1)).get()
     with pytest.raises(DeadlockError):
