@@ -5,12 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import termios
 from collections import deque
 from typing import TYPE_CHECKING
 
 from ..protocols.messages import STDERR, STDOUT
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from ._output import Output
 
 __all__ = ["CLOSED", "PARKED", "Child", "Pipes"]
@@ -21,7 +24,8 @@ PARKED = -2
 """In place of the descriptor of stdin: open, but kept elsewhere (see `_parking`)."""
 
 _LARGE_PIPE = 1 << 20
-"""Bytes of a pipe that turned out to be busy: the most that an ordinary user may ask for."""
+"""Bytes of a pipe that turned out to be busy: the most that an ordinary user may ask for. Also: bytes written at a
+time, so that a process which reads fast does not hold up the others."""
 
 
 class Pipes:
@@ -69,25 +73,54 @@ class Pipes:
 class Child:
     """One running child."""
 
-    __slots__ = ("address", "chunk", "closing_input", "diverted", "outputs", "pending", "pid", "pidfd", "stdin")
+    __slots__ = (
+        "address",
+        "chunk",
+        "closing_input",
+        "diverted",
+        "input_watched",
+        "midline",
+        "outputs",
+        "parked_as",
+        "paused",
+        "pending",
+        "pid",
+        "pidfd",
+        "stdin",
+        "terminal",
+        "written",
+    )
 
     def __init__(self, address: str, pid: int, pidfd: int, pipes: Pipes) -> None:
         self.address = address
         """Of the process actor."""
         self.pid = pid
         self.pidfd = pidfd
+        """`CLOSED` where it ended so early, and was waited for by somebody else, that there was none to be had."""
         self.stdin = pipes.ours[0]
         """The descriptor to write to, or `CLOSED`, or `PARKED`."""
+        self.parked_as = 0
+        """The number under which it is parked."""
         self.outputs: dict[int, int] = {STDOUT: pipes.ours[1], STDERR: pipes.ours[2]}
         """The descriptors to read, by stream; a stream at its end is gone from it."""
+        self.terminal = pipes.terminal is not None
+        """Whether stdin and stdout are one terminal, with one descriptor."""
         self.chunk = 1 << 16
         """Bytes to read at once."""
+        self.paused: Collection[int] = ()
+        """Streams whose reader is behind."""
+        self.diverted: dict[int, Output | None] | None = None
+        """Streams that go straight into their spool files; None: as soon as what was read before is there."""
         self.pending: deque[memoryview] | None = None
         """What is still to be written to stdin."""
         self.closing_input = False
         """Close stdin when nothing is pending."""
-        self.diverted: dict[int, Output] | None = None
-        """Streams that go straight into their spool files."""
+        self.input_watched = False
+        """Whether the reactor tells when stdin can take more."""
+        self.midline = False
+        """Whether the last byte for stdin, if there was any, was no newline."""
+        self.written = 0
+        """Bytes that stdin has taken."""
 
     def enlarge(self, fd: int) -> None:
         """Give a busy pipe more room, so that both sides run longer at a time."""
@@ -99,20 +132,42 @@ class Child:
         except OSError:
             pass  # a terminal, or the user's share of pipe pages is used up: it works with what it has
 
+    def add_input(self, data: bytes) -> None:
+        """Have *data*, which is not empty, written behind what is pending; `write_some` does it."""
+        if self.pending is None:
+            os.set_blocking(self.stdin, False)
+            self.pending = deque()
+        self.pending.append(memoryview(data))
+        self.midline = data[-1] != 0x0A
+
     def write_some(self) -> bool:
-        """Write pending input until the pipe is full or nothing is left; returns whether nothing is left.
+        """Write pending input until the pipe is full, or a good deal is written; returns whether nothing is left.
 
         Raises:
             OSError: the process reads no more.
         """
-        while self.pending:
+        room = _LARGE_PIPE
+        while self.pending and room > 0:
             part = self.pending[0]
             try:
-                written = os.write(self.stdin, part)
+                count = os.write(self.stdin, part[:room])
             except BlockingIOError:
                 return False
-            if written < len(part):
-                self.pending[0] = part[written:]
+            self.written += count
+            room -= count
+            if count < len(part):
+                self.pending[0] = part[count:]
             else:
                 self.pending.popleft()
-        return True
+        return not self.pending
+
+    def end_of_file(self) -> bytes:
+        """What a user would type on the terminal for the end of the input.
+
+        It ends the line that has been begun, so that it takes two to be read as an end in the middle of a line.
+        """
+        try:
+            key: bytes = termios.tcgetattr(self.stdin)[6][termios.VEOF]
+        except termios.error:
+            key = b"\x04"
+        return key + key if self.midline else key

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from ..protocols.expect import ExpectBuffer, compile_patterns
+from ..protocols.expect import ExpectBuffer, Regexes, compile_patterns
 from ._handlers import ProcessOutputHandler
-from ._streams import Stream, TextCursor
-from .time_utils import get_seconds
+from ._streams import Deadline, Stream, TextCursor, wait_for_change, waiting
+from .time_utils import Duration, get_seconds
 
 if TYPE_CHECKING:
-    from .process import ProcessBase
+    from ._process_base import ProcessBase
 
 __all__ = ["ExpectOutputHandler", "Expecter", "Match", "Regexes"]
 
-Regexes = str | re.Pattern[str] | Sequence[str | re.Pattern[str]]
 Match = tuple[int, re.Match[str]] | tuple[None, None]
 
 _NO_MATCH: Match = (None, None)
@@ -28,33 +26,39 @@ class _Position:
     """How far one thread has looked into one stream."""
 
     def __init__(self, stream: Stream, *, backtrack: bool) -> None:
-        self.stream = stream
-        self.cursor = TextCursor(stream, 0 if backtrack else len(stream.output))
-        self.buffer = ExpectBuffer()
+        self._stream = stream
+        self._cursor = TextCursor(stream, 0 if backtrack else len(stream.output))
+        self._buffer = ExpectBuffer()
 
-    def search(self, patterns: Sequence[re.Pattern[str]]) -> tuple[Match, bool]:
-        """What is found in all that has come, and whether the stream is at its end."""
-        text, ended = self.cursor.read()
-        if text:
-            self.buffer.feed(text)
-        self.buffer.eof = ended
-        return self.buffer.search(patterns) or _NO_MATCH, ended
+    def search(self, patterns: Sequence[re.Pattern[str]]) -> Match:
+        """What is found first in all that has come."""
+        while True:
+            text, ended = self._cursor.read()
+            self._buffer.feed(text)
+            self._buffer.eof = ended
+            match = self._buffer.search(patterns)
+            if match is not None:
+                return match
+            if not text or ended or not self._cursor.behind:
+                return _NO_MATCH
 
     def wait(self, patterns: Sequence[re.Pattern[str]], timeout: float | None) -> Match:
         """Search until something is found, the stream ends, or *timeout* seconds are over."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = Deadline(timeout)
         changed = threading.Event()
-        self.stream.listeners.append(changed.set)
+        self._stream.listeners.append(changed.set)
         try:
             while True:
                 changed.clear()
-                match, ended = self.search(patterns)
-                if match != _NO_MATCH or ended:
+                match = self.search(patterns)
+                if match != _NO_MATCH or self._buffer.eof:
                     return match
-                if not changed.wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
-                    return self.search(patterns)[0]
+                if not wait_for_change(changed, deadline.left()):
+                    match = self.search(patterns)
+                    # Once more, and thoroughly: see ExpectBuffer.
+                    return match if match != _NO_MATCH else self._buffer.search(patterns) or _NO_MATCH
         finally:
-            self.stream.listeners.remove(changed.set)
+            self._stream.listeners.remove(changed.set)
 
 
 class Expecter:
@@ -62,19 +66,22 @@ class Expecter:
 
     def __init__(self, streams: dict[int, Stream]) -> None:
         self._streams = streams
-        self._positions: dict[tuple[int, int], _Position] = {}
+        self._of_thread = threading.local()  # not by number: that of a thread that has ended goes to another
 
     def expect(
         self, patterns: Sequence[re.Pattern[str]], timeout: float | None, stream: int, *, backtrack: bool
     ) -> Match:
         """See `ProcessBase.expect`."""
-        key = (threading.get_ident(), stream)
-        position = self._positions.get(key)
+        positions: dict[int, _Position] = vars(self._of_thread).setdefault("positions", {})
+        position = positions.get(stream)
         if position is None:
             kept = self._streams[stream]
             kept.keep = True  # for us, if nobody else wants it
-            position = self._positions[key] = _Position(kept, backtrack=backtrack)
+            position = positions[stream] = _Position(kept, backtrack=backtrack)
         return position.wait(patterns, timeout)
+
+
+_Key = tuple["ProcessBase", int]
 
 
 class ExpectOutputHandler(ProcessOutputHandler):
@@ -85,30 +92,41 @@ class ExpectOutputHandler(ProcessOutputHandler):
         up = ExpectOutputHandler()
         servers = [Process(cmd, stdout_handlers=[up]).start() for cmd in commands]
         first = up.expect("listening on", timeout=30)
+
+    Text that was not matched is kept in memory, of each stream the last 16 million characters.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._condition = threading.Condition()
-        self._buffers: dict[tuple[ProcessBase, int], ExpectBuffer] = {}
-        self._open: set[tuple[ProcessBase, int]] = set()
+    _condition: threading.Condition
+    _buffers: dict[_Key, ExpectBuffer]
+    _news: dict[_Key, int]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        handler = super().__new__(cls, *args, **kwargs)
+        handler._condition = threading.Condition()
+        handler._buffers = {}
+        handler._news = {}
+        return handler
+
+    def _attached(self, process: Any, stream: int) -> None:
+        with self._condition:
+            self._buffers[process, stream] = ExpectBuffer()
+            self._news[process, stream] = 0
+            self._condition.notify_all()
 
     def read(self, process: Any, stream: int, string: str, eof: bool, error: bool) -> None:
         """Keep *string* for those who wait."""
-        key = (process, stream)
         with self._condition:
-            buffer = self._buffers.get(key)
-            if buffer is None:
-                buffer = self._buffers[key] = ExpectBuffer()
-                self._open.add(key)
+            key = (process, stream)
+            if key not in self._buffers:
+                self._attached(process, stream)
+            buffer = self._buffers[key]
             buffer.feed(string)
             buffer.eof = eof
-            if eof:
-                self._open.discard(key)
+            self._news[key] += 1
             self._condition.notify_all()
 
     def expect(
-        self, regexes: Regexes, timeout: float | str | None = None
+        self, regexes: Regexes, timeout: Duration | None = None
     ) -> dict[tuple[ProcessBase, int], tuple[int, re.Match[str]]]:
         """Wait until at least one of the streams matches one of *regexes*.
 
@@ -119,18 +137,41 @@ class ExpectOutputHandler(ProcessOutputHandler):
             timeout: seconds; 0: look once, None: as long as there are open streams.
 
         Returns:
-            ``{(process, stream): (index of the regex, match)}``; empty after the
-            timeout, or when all streams have ended without a match.
+            ``{(process, stream): (index of the regex, match)}``; empty after the timeout, or when the streams of all
+            processes that were started have ended without a match.
         """
-        patterns = compile_patterns(regexes)
-        seconds = get_seconds(timeout)
-        deadline = None if seconds is None else time.monotonic() + seconds
+        return self._expect(compile_patterns(regexes), get_seconds(timeout), None)
+
+    def expect_of(
+        self, process: ProcessBase, stream: int, patterns: Sequence[re.Pattern[str]], timeout: float | None
+    ) -> Match:
+        """Wait for one of the streams alone; the others are left as they are.
+
+        Raises:
+            ValueError: this handler was not given to *process* for *stream*.
+        """
+        if process.started and (process, stream) not in self._buffers:
+            raise ValueError(f"{self!r} was not given to {process!r} as a handler before its start")
+        return self._expect(patterns, timeout, (process, stream)).get((process, stream), _NO_MATCH)
+
+    def _expect(
+        self, patterns: Sequence[re.Pattern[str]], timeout: float | None, only: _Key | None
+    ) -> dict[_Key, tuple[int, re.Match[str]]]:
+        deadline = Deadline(timeout)
+        seen: dict[_Key, int] = {}  # news of each stream that were looked at
         with self._condition:
             while True:
-                found = {key: match for key, buffer in self._buffers.items() if (match := buffer.search(patterns))}
-                if found or (self._buffers and not self._open):
+                left = deadline.left()
+                buffers = {key: b for key, b in self._buffers.items() if only is None or key == only}
+                found = {}
+                for key, buffer in buffers.items():
+                    match = buffer.search(patterns) if left == 0 or seen.get(key) != self._news[key] else None
+                    if match is None and left == 0:
+                        match = buffer.search(patterns)  # once more, and thoroughly: see ExpectBuffer
+                    if match is not None:
+                        found[key] = match
+                    seen[key] = self._news[key]
+                if found or left == 0 or (buffers and all(buffer.eof for buffer in buffers.values())):
                     return found
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    return {}
-                self._condition.wait(left)
+                with waiting():
+                    self._condition.wait(left)

@@ -4,17 +4,20 @@ Owns: every child, its pipes and its pidfd; the guardian. No other part of the
 program starts a process that belongs to an experiment.
 Takes: SpawnProcess, SignalProcess, WriteInput, CloseInput, PauseOutput,
 ResumeOutput, `Divert`.  Tells the process actor: ProcessSpawned, SpawnFailed,
-OutputRead, OutputSpooled, OutputEnded, InputFailed, ProcessExited.
+OutputRead, OutputSpooled, OutputEnded, InputFailed, ProcessExited; and, when it
+ends all of them by itself, `KillWanted` and `ForceDue`.
 Lives on the reactor and never blocks, but for the moment in which a child is
 made (the C library suspends the caller until the child runs its program; the
 interpreter lock is free meanwhile).
+Does not die: all processes hang on it, so what goes wrong with one is logged.
 
 A process has ended when its pidfd says so; what is left in its pipes then is
 read, and the pipes are closed, whoever else may hold them. When descriptors
-run out, the limit is raised as far as it goes, then the inputs that nobody
-writes to are parked (`_parking`); when that is not enough, or processes run
+run out, it makes room (`_room`); when that is not enough, or processes run
 out, starts wait until another process has ended: that is not a failure of the
 command.
+
+Read on: `_child` (what it knows of each), `_maker` (how they are made), `_signals` (how they are ended), `_guard`.
 """
 
 from __future__ import annotations
@@ -23,13 +26,14 @@ import contextlib
 import errno
 import logging
 import os
-import resource
 import signal
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..protocols.messages import (
+    STDOUT,
     CloseInput,
     InputFailed,
     OutputEnded,
@@ -44,20 +48,19 @@ from ..protocols.messages import (
     SpawnProcess,
     WriteInput,
 )
-from . import _proctable
-from ._child import CLOSED, PARKED, Child, Pipes
+from ._child import CLOSED, PARKED, Child
 from ._context import here
-from ._guardian import Guardian
-from ._parking import Parking
+from ._guard import Guard
+from ._maker import Maker
+from ._process_rule import ForceDue, KillWanted
 from ._reactor import READABLE, WRITABLE
-from ._spawn import spawn
+from ._room import Room
+from ._signals import Signals, signal_sessions
 from .actor import Actor
-from .config import configuration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ._output import Output
+    from ._reactor import Reactor
     from .runtime import Runtime
 
 __all__ = ["Divert", "IoActor"]
@@ -66,22 +69,20 @@ logger = logging.getLogger("regisseur.io")
 
 _SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
 _STARTS_PER_TURN = 2
-_PARK = 100  # inputs parked at a time when descriptors run out
-_GUARDIAN_DELAY = 0.005  # seconds
+_RETRY = 0.5  # seconds until the next try after a shortage: others than we may have ended something
 _LAST_READS = 64  # chunks read of a stream after the exit; a grandchild may go on writing for ever
-_FAMILY_LOOKS = 5  # at the process table, for those that were made while we were killing
 _GRACE = 0.3  # seconds between SIGTERM and SIGKILL when the runtime stops
 
 
 class Divert:
-    """From now on move what *stream* brings straight into *output*'s spool file; None: read it again.
+    """From now on move what *stream* brings straight into *output*'s spool file.
 
     Not a registered message: it hands over an object, inside this process.
     """
 
     __slots__ = ("output", "process", "stream")
 
-    def __init__(self, process: str, stream: int, output: Output | None) -> None:
+    def __init__(self, process: str, stream: int, output: Output) -> None:
         self.process = process
         self.stream = stream
         self.output = output
@@ -96,12 +97,12 @@ class IoActor(Actor):
         super().__init__()
         self._children: dict[str, Child] = {}
         self._waiting: deque[SpawnProcess] = deque()
-        self._guardian: Guardian | None = None
-        self._flushing = False
-        self._cookie: dict[str, str] | None = None
-        self._parking = Parking()
-        self._families: list[tuple[Child, int]] = []
+        self._starting = False  # the reactor was asked to start those that wait
         self._short = False  # something has run out: starts wait for an exit
+        self._room = Room()
+        self._guard = Guard(lambda: [child.pid for child in self._children.values()])
+        self._maker = Maker(self._room, self._guard)
+        self._signals = Signals(self._children, self._hang_up)
         self._leave: Callable[[], None] | None = None
 
     @classmethod
@@ -113,13 +114,20 @@ class IoActor(Actor):
         finally:
             here.runtime = previous
         runtime.on_fork(actor._abandon)
-        runtime.on_stop(actor._dismiss_guardian)
+        runtime.on_stop(actor._clean_up)
         runtime.bus.launch(actor)
         return actor
 
+    @property
+    def _reactor(self) -> Reactor:
+        return self.actor_runtime.reactor
+
     def on_receive(self, message: Any) -> None:
         """Do what a process actor wants done."""
-        _HANDLERS[type(message)](self, message)
+        try:
+            _HANDLERS[type(message)](self, message)
+        except Exception:
+            logger.exception("what %s wants could not be done; the others go on", getattr(message, "process", message))
 
     # -- starting --------------------------------------------------------------
 
@@ -128,8 +136,17 @@ class IoActor(Actor):
             self._refuse(message)
             return
         self._waiting.append(message)
-        if len(self._waiting) == 1:
-            self.actor_runtime.reactor.call_again(self._start_some)
+        if not self._short:
+            self._start_soon()
+
+    def _refuse(self, message: SpawnProcess) -> None:
+        """The runtime is being stopped."""
+        self._tell(message.process, SpawnFailed(errno.ECANCELED, "the runtime has been stopped", None, time.time()))
+
+    def _start_soon(self) -> None:
+        if not self._starting:
+            self._starting = True
+            self._reactor.call_again(self._start_some)
 
     def _start_some(self) -> None:
         """Start a few of those that wait, and let the reactor look at its descriptors before the next.
@@ -137,131 +154,87 @@ class IoActor(Actor):
         So a burst of starts holds up nobody; and a child costs less to make
         while those before it, which have ended, do not hold descriptors.
         """
+        self._starting = False
         for _ in range(_STARTS_PER_TURN):
-            if not self._waiting or not self._try_spawn(self._waiting[0]):
+            if not self._waiting:
+                return
+            if not self._try_spawn(self._waiting[0]):
+                self._short = True
+                self._reactor.call_later(_RETRY, self._try_again)
                 return
             self._waiting.popleft()
         if self._waiting:
-            self.actor_runtime.reactor.call_again(self._start_some)
+            self._start_soon()
+
+    def _try_again(self) -> None:
+        """There may be enough again of what had run out."""
+        if self._short:
+            self._short = False
+            self._start_soon()
 
     def _try_spawn(self, message: SpawnProcess) -> bool:
         """Start the process and tell its actor how that went; False: nothing done, something has run out."""
-        try:
-            child = self._make_child(message)
-        except OSError as error:
-            if error.errno in _SHORTAGE:
-                if _raise_descriptor_limit(error) or self._park_idle_inputs(error):
-                    return self._try_spawn(message)
-                if self._children:
-                    self._short = True
+        while True:
+            try:
+                child = self._maker.make(message, self._reactor, spare_reserve=bool(self._children))
+            except OSError as error:
+                if error.errno == errno.EMFILE and self._room.make(self._children.values()):
+                    continue
+                if error.errno in _SHORTAGE and self._children:
                     return False
-            self._tell(
-                message.process,
-                SpawnFailed(error.errno or 0, _why(error), _text(error.filename), time.time()),
-            )
+                self._tell(message.process, self._maker.failure(error))
+            except Exception as error:  # such as a configuration that can not be read: the next must not hang on it
+                self._tell(message.process, self._maker.failure(error))
+            else:
+                self._take_on(child)
             return True
-        self._tell(message.process, ProcessSpawned(child.pid, time.time()))
-        self._children[message.process] = child
-        reactor = self.actor_runtime.reactor
-        reactor.watch(child.pidfd, READABLE, lambda _: self._take_exit(child))
+
+    def _take_on(self, child: Child) -> None:
+        """Watch *child* from now on."""
+        self._tell(child.address, ProcessSpawned(child.pid, time.time()))
+        self._children[child.address] = child
+        self._guard.started(child.pid)
+        watch = self._reactor.watch
+        if child.pidfd == CLOSED:
+            self._end_child(child, None)
+            return
+        watch(child.pidfd, READABLE, lambda _: self._take_exit(child))
         for stream, fd in child.outputs.items():
-            reactor.watch(fd, READABLE, lambda _, s=stream: self._read(child, s))  # type: ignore[misc]  # binds early
-        return True
-
-    def _park_idle_inputs(self, error: OSError) -> bool:
-        """Make room among our open files: nobody writes to most processes. Returns whether there is more now."""
-        if error.errno != errno.EMFILE:
-            return False
-        parked = 0
-        for child in self._children.values():
-            if parked == _PARK:
-                break
-            if child.stdin >= 0 and not child.pending and child.stdin not in child.outputs.values():
-                if not self._parking.park(child.pid, child.stdin):
-                    break
-                child.stdin = PARKED
-                parked += 1
-        return parked > 0
-
-    def _unpark_input(self, child: Child) -> None:
-        """Get the stdin of *child* back if it is parked.
-
-        Raises:
-            OSError: there is no place for it.
-        """
-        if child.stdin == PARKED:
-            child.stdin = self._parking.take(child.pid)
-
-    def _make_child(self, message: SpawnProcess) -> Child:
-        if self._guardian is None:
-            self._start_guardian()
-        pipes = Pipes(use_pty=message.pty)
-        try:
-            stdin, stdout, stderr = pipes.theirs
-            pid = spawn(
-                message.argv,
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                env=None if message.env is None else {os.fsdecode(k): os.fsdecode(v) for k, v in message.env.items()},
-                extra_env=self._cookie,
-                cwd=None if message.cwd is None else os.fsdecode(message.cwd),
-                terminal=pipes.terminal,
-            )
-        except BaseException:
-            pipes.close_ours()
-            raise
-        finally:
-            pipes.close_theirs()
-        try:
-            pidfd = os.pidfd_open(pid)
-        except OSError:  # no descriptor left for it: undo the start
-            pipes.close_ours()
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            raise
-        if self._guardian is not None:
-            self._guardian.watch(pid)
-            self._tell_guardian_soon()
-        return Child(message.process, pid, pidfd, pipes)
+            if child.terminal and stream == STDOUT:
+                watch(fd, READABLE, lambda events: self._serve_terminal(child, events))
+            else:
+                watch(fd, READABLE, lambda _, s=stream: self._read(child, s))  # type: ignore[misc]  # binds early
 
     # -- output ----------------------------------------------------------------
 
     def _read(self, child: Child, stream: int) -> None:
-        fd = child.outputs.get(stream, -1)
-        if fd < 0:
+        fd = child.outputs.get(stream, CLOSED)
+        if fd == CLOSED:
             return
-        if child.diverted is not None and stream in child.diverted:
-            self._splice(child, stream, fd)
-            return
+        told: OutputRead | OutputSpooled
         try:
-            data = os.read(fd, child.chunk)
+            if child.diverted is not None and stream in child.diverted:
+                output = child.diverted[stream]
+                if output is None:
+                    return
+                size = output.splice_from(fd, child.chunk)
+                told = OutputSpooled(stream, size)
+            else:
+                data = os.read(fd, child.chunk)
+                size = len(data)
+                told = OutputRead(stream, data)
         except BlockingIOError:
             return
         except OSError as error:
             # A pseudo terminal says EIO when the last one who had it open has closed it.
-            self._end_stream(child, stream, fd, 0 if error.errno == errno.EIO else error.errno or 0)
+            self._end_stream(child, stream, fd, 0 if error.errno == errno.EIO and child.terminal else error.errno or 0)
             return
-        if not data:
+        if not size:
             self._end_stream(child, stream, fd, 0)
             return
-        if len(data) == child.chunk:
+        if size == child.chunk:
             child.enlarge(fd)
-        self._tell(child.address, OutputRead(stream, data))
-
-    def _splice(self, child: Child, stream: int, fd: int) -> None:
-        assert child.diverted is not None
-        try:
-            size = child.diverted[stream].splice_from(fd, child.chunk)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._end_stream(child, stream, fd, error.errno or 0)
-            return
-        if size:
-            self._tell(child.address, OutputSpooled(stream, size))
-        else:
-            self._end_stream(child, stream, fd, 0)
+        self._tell(child.address, told)
 
     def _end_stream(self, child: Child, stream: int, fd: int, error: int) -> None:
         if not error and self._take_exit(child):
@@ -271,81 +244,106 @@ class IoActor(Actor):
 
     def _close_output(self, child: Child, stream: int, fd: int) -> None:
         del child.outputs[stream]
-        self.actor_runtime.reactor.forget(fd)
+        self._reactor.forget(fd)
         if fd != child.stdin:  # a terminal is closed when its input is
             os.close(fd)
 
     def _pause(self, message: PauseOutput) -> None:
-        self._wait_for(message.process, message.stream, 0)
+        child = self._children.get(message.process)
+        if child is not None:
+            child.paused = {*child.paused, message.stream}
+            self._watch_output(child, message.stream)
 
     def _resume(self, message: ResumeOutput) -> None:
-        self._wait_for(message.process, message.stream, READABLE)
+        child = self._children.get(message.process)
+        if child is not None:
+            child.paused = {*child.paused} - {message.stream}
+            self._watch_output(child, message.stream)
 
-    def _wait_for(self, process: str, stream: int, events: int) -> None:
-        child = self._children.get(process)
-        if child is not None and stream in child.outputs:
-            fd = child.outputs[stream]
-            if fd == child.stdin and child.pending:
+    def _watch_output(self, child: Child, stream: int) -> None:
+        """Wait for what is to be waited for now on the descriptor of *stream*."""
+        fd = child.outputs.get(stream, CLOSED)
+        if fd != CLOSED:
+            events = 0 if stream in child.paused else READABLE
+            if child.terminal and stream == STDOUT and child.pending:
                 events |= WRITABLE
-            self.actor_runtime.reactor.change(fd, events)
+            self._reactor.change(fd, events)
 
     def _divert(self, message: Divert) -> None:
         child = self._children.get(message.process)
-        if child is None or message.stream not in child.outputs:
-            return
-        diverted = child.diverted or {}
-        if message.output is None:
-            diverted.pop(message.stream, None)
-        else:
-            diverted[message.stream] = message.output
-        child.diverted = diverted or None
+        if child is not None and message.stream not in (child.diverted or ()):
+            # What was read before is still on its way to the process actor, and comes first: read nothing until then.
+            child.diverted = {**(child.diverted or {}), message.stream: None}
+            self.actor_runtime.bus.call(lambda: self._divert_now(child, message))
+
+    def _divert_now(self, child: Child, message: Divert) -> None:
+        assert child.diverted is not None
+        child.diverted[message.stream] = message.output
 
     # -- input -----------------------------------------------------------------
 
     def _write(self, message: WriteInput) -> None:
         child = self._children.get(message.process)
-        if child is None or child.stdin == CLOSED or child.closing_input:
+        if child is None:
+            return  # ProcessExited said what was written
+        try:
+            self._room.get_back(child)
+        except OSError as error:
+            self._tell(message.process, InputFailed(error.errno or errno.EIO))
+            return
+        if child.stdin == CLOSED or child.closing_input:
             self._tell(message.process, InputFailed(errno.EPIPE))
             return
-        try:
-            self._unpark_input(child)
-        except OSError as error:
-            self._tell(message.process, InputFailed(error.errno or 0))
-            return
-        if child.pending is None:
-            os.set_blocking(child.stdin, False)
-            child.pending = deque()
-        child.pending.append(memoryview(message.bulk))
-        if len(child.pending) == 1:
-            self._write_some(child, watched=False)
+        self._add_input(child, message.bulk)
 
-    def _write_some(self, child: Child, *, watched: bool) -> None:
-        reactor = self.actor_runtime.reactor
-        terminal = child.stdin in child.outputs.values()
+    def _add_input(self, child: Child, data: bytes) -> None:
+        child.add_input(data)
+        if not child.input_watched:
+            self._write_some(child)
+
+    def _serve_terminal(self, child: Child, events: int) -> None:
+        if events & WRITABLE and child.pending:
+            self._write_some(child)
+        if events & ~WRITABLE:
+            self._read(child, STDOUT)
+
+    def _write_some(self, child: Child) -> None:
+        assert child.pending is not None
         try:
+            if child.terminal and STDOUT not in child.outputs:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))  # nobody has the terminal open any more
             done = child.write_some()
         except OSError as error:
-            assert child.pending is not None
             child.pending.clear()
-            self._tell(child.address, InputFailed(error.errno or 0))
-            done = child.closing_input = not terminal
-        if terminal:
-            reactor.change(child.stdin, READABLE | (0 if done else WRITABLE))
-        elif done and watched:
-            reactor.forget(child.stdin)
-        elif not done and not watched:
-            reactor.watch(child.stdin, WRITABLE, lambda _: self._write_some(child, watched=True))
+            self._tell(child.address, InputFailed(error.errno or errno.EIO))
+            done = True
+            child.closing_input = not child.terminal
+        self._watch_input(child, wanted=not done)
         if done and child.closing_input:
             self._close_input_now(child)
+
+    def _watch_input(self, child: Child, *, wanted: bool) -> None:
+        if wanted == child.input_watched:
+            return
+        child.input_watched = wanted
+        if child.terminal:
+            self._watch_output(child, STDOUT)
+        elif wanted:
+            self._reactor.watch(child.stdin, WRITABLE, lambda _: self._write_some(child))
+        else:
+            self._reactor.forget(child.stdin)
 
     def _close_input(self, message: CloseInput) -> None:
         child = self._children.get(message.process)
         if child is None or child.stdin == CLOSED:
             return
+        if child.terminal:  # it can not be closed one way
+            self._add_input(child, child.end_of_file())
+            return
         try:
-            self._unpark_input(child)
-        except OSError:
-            self._parking.forget(child.pid)  # no place to get it back to: it closes with the others parked there
+            self._room.get_back(child)
+        except OSError:  # no place to get it back to: it closes with the others parked there
+            self._room.forget(child)
             child.stdin = CLOSED
             return
         child.closing_input = True
@@ -353,86 +351,58 @@ class IoActor(Actor):
             self._close_input_now(child)
 
     def _close_input_now(self, child: Child) -> None:
-        if child.stdin in child.outputs.values():
-            # A terminal can not be closed one way: end of file is what a user would type at the line's begin.
-            with contextlib.suppress(OSError):
-                os.write(child.stdin, b"\x04")
-            child.closing_input = False
-        else:
-            os.close(child.stdin)
-            child.stdin = CLOSED
+        os.close(child.stdin)
+        child.stdin = CLOSED
 
-    # -- signals and the end -----------------------------------------------------
+    # -- signals -------------------------------------------------------------------
 
     def _signal(self, message: SignalProcess) -> None:
-        child = self._children.get(message.process)
-        if child is None:
-            return
-        if message.descendants:
-            # One look at the process table serves all who are killed in this turn.
-            self._families.append((child, message.signal))
-            if len(self._families) == 1:
-                self.actor_runtime.reactor.call_again(self._signal_families)
-        else:
-            _send(child, message.signal)
+        self._signals.send(message, self._reactor)
 
-    def _signal_families(self) -> None:
-        """Signal children with all their descendants, and with those that were made while we did so.
+    def _hang_up(self, child: Child) -> None:
+        """Close the terminal of a process that runs as another user (sudo): then the kernel sends it SIGHUP."""
+        fd = child.outputs.get(STDOUT, CLOSED)
+        if fd != CLOSED:
+            self._close_output(child, STDOUT, fd)
+            self._tell(child.address, OutputEnded(STDOUT, 0))
+        if child.pending:
+            child.pending.clear()
+            self._tell(child.address, InputFailed(errno.EPIPE))
+        child.input_watched = False
+        self._close_input_now(child)
 
-        The first look finds the descendants, before any of them can die and
-        leave its children to others; later ones find what is new in the sessions.
-        """
-        families, self._families = self._families, []
-        families = [(child, number) for child, number in families if self._children.get(child.address) is child]
-        table = _proctable.Snapshot.take()
-        new = [(child, number, table.descendants(child.pid)) for child, number in families]
-        done = {child.pid for child, _ in families}
-        for child, number in families:
-            _send(child, number)
-        for _ in range(_FAMILY_LOOKS):
-            for _, number, pids in new:
-                for pid in pids:
-                    with contextlib.suppress(ProcessLookupError, PermissionError):
-                        os.kill(pid, number)
-                done.update(pids)
-            table = _proctable.Snapshot.take()
-            new = [(c, n, [pid for pid in table.session(c.pid) if pid not in done]) for c, n in families]
-            if not any(pids for _, _, pids in new):
-                return
+    # -- the end -------------------------------------------------------------------
 
     def _take_exit(self, child: Child) -> bool:
         """If *child* has ended, take its exit status and what is left in its pipes. Returns whether it has."""
         status = _reap(child.pidfd)
         if status == _RUNNING:
             return False
-        reactor = self.actor_runtime.reactor
-        reactor.forget(child.pidfd)
+        self._reactor.forget(child.pidfd)
         os.close(child.pidfd)
+        self._end_child(child, status)
+        return True
+
+    def _end_child(self, child: Child, status: int | None) -> None:
         for stream, fd in list(child.outputs.items()):
             self._read_rest(child, stream, fd)
             self._close_output(child, stream, fd)
         if child.stdin == PARKED:
-            self._parking.forget(child.pid)
+            self._room.forget(child)
         elif child.stdin != CLOSED:
-            if child.pending:
-                reactor.forget(child.stdin)
+            if child.input_watched and not child.terminal:
+                self._reactor.forget(child.stdin)
             os.close(child.stdin)
         del self._children[child.address]
-        if self._guardian is not None:
-            self._guardian.ended(child.pid)
-            self._tell_guardian_soon()
-        self._tell(child.address, ProcessExited(status, time.time()))
-        if self._short and self._waiting:
-            self._short = False
-            reactor.call_again(self._start_some)
+        self._guard.ended(child.pid)
+        self._tell(child.address, ProcessExited(status, time.time(), child.written))
+        if self._short:
+            self._try_again()
         if self._leave is not None and not self._children:
             self._leave()
-        return True
 
     def _read_rest(self, child: Child, stream: int, fd: int) -> None:
         os.set_blocking(fd, False)
-        if child.diverted is not None and stream in child.diverted:
-            del child.diverted[stream]
         for _ in range(_LAST_READS):
             try:
                 data = os.read(fd, child.chunk)
@@ -444,87 +414,38 @@ class IoActor(Actor):
 
     def shut_down(self, done: Callable[[], None]) -> None:
         """End all processes, with their sessions, and call *done* when they have ended. The reactor's thread."""
-        self._leave = done
         for message in self._waiting:
             self._refuse(message)
         self._waiting.clear()
+        self._leave = done
         if not self._children:
             done()
             return
-        self._end_all(signal.SIGTERM)
-        self.actor_runtime.reactor.call_later(_GRACE, lambda: self._end_all(signal.SIGKILL))
+        self._end_all(signal.SIGTERM, KillWanted(signal.SIGTERM, None, sent=True))
+        self._reactor.call_later(_GRACE, lambda: self._end_all(signal.SIGKILL, ForceDue()))
 
-    def _refuse(self, message: SpawnProcess) -> None:
-        reason = "the runtime was stopped before it could start"
-        self._tell(message.process, SpawnFailed(errno.ECANCELED, reason, None, time.time()))
+    def _end_all(self, number: int, told: KillWanted | ForceDue) -> None:
+        for address in self._children:
+            self._tell(address, told)
+        signal_sessions({child.pid for child in self._children.values()}, number)
 
-    def _end_all(self, sig: int) -> None:
-        pids = {child.pid for child in self._children.values()}
-        sessions = _proctable.Snapshot.take() if pids else None
-        for pid in pids:
-            assert sessions is not None
-            for member in {pid, *sessions.session(pid)}:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(member, sig)
-                    os.kill(member, signal.SIGCONT)
-
-    # -- the guardian --------------------------------------------------------------
-
-    def _start_guardian(self, after: Guardian | None = None) -> None:
-        if not configuration["kill_childs_at_end"]:
-            return
-        self._guardian = Guardian(watch=[child.pid for child in self._children.values()], after=after)
-        name, value = self._guardian.cookie
-        self._cookie = {name: value}
-        self.actor_runtime.reactor.watch(self._guardian.pidfd, READABLE, lambda _: self._guardian_ended())
-
-    def _guardian_ended(self) -> None:
-        """The guardian itself has died: start another, and tell it all that runs."""
-        guardian, self._guardian = self._guardian, None
-        assert guardian is not None
-        self.actor_runtime.reactor.forget(guardian.pidfd)
-        guardian.reap()
-        logger.warning("the guardian process has died unexpectedly; starting another")
-        self._start_guardian(after=guardian)
-
-    def _dismiss_guardian(self) -> None:
-        """The runtime ends: the guardian is needed only where sessions go on without their leaders."""
-        self._parking.close()
-        guardian, self._guardian = self._guardian, None
-        if guardian is None:
-            return
-        self.actor_runtime.reactor.forget(guardian.pidfd)
-        guardian.flush()
-        if guardian.lingers:
-            guardian.abandon()  # it ends them when this program does
-        else:
-            guardian.dismiss()
-
-    def _tell_guardian_soon(self) -> None:
-        """Let the guardian know of starts and ends, several at a time: each write wakes it up.
-
-        What starts in between is not lost if we die: the guardian knows it by its cookie.
-        """
-        if not self._flushing:
-            self._flushing = True
-            self.actor_runtime.reactor.call_later(_GUARDIAN_DELAY, self._tell_guardian)
-
-    def _tell_guardian(self) -> None:
-        self._flushing = False
-        if self._guardian is not None:
-            self._guardian.flush()
+    def _clean_up(self) -> None:
+        """The runtime ends."""
+        self._room.close()
+        self._guard.dismiss()
 
     def _abandon(self) -> None:
-        """In a forked child: close our copies of the parent's descriptors, and nothing else."""
+        """In a forked child: close our copies of the parent's descriptors, and have nobody wait for its children."""
         fds = {fd for c in self._children.values() for fd in (c.pidfd, c.stdin, *c.outputs.values()) if fd >= 0}
         for fd in fds:
             with contextlib.suppress(OSError):
                 os.close(fd)
         self._children.clear()
-        self._parking.close()
-        if self._guardian is not None:
-            self._guardian.abandon()
-            self._guardian = None
+        self._room.close()
+        self._guard.abandon()
+        for actor in list(self.actor_runtime.bus._actors.values()):
+            if hasattr(actor, "on_fork"):
+                actor.on_fork()
 
     def _tell(self, process: str, message: Any) -> None:
         self.actor_runtime.bus.tell(process, message)
@@ -544,11 +465,6 @@ _HANDLERS: dict[type, Callable[[IoActor, Any], None]] = {
 _RUNNING = 1000  # no exit status
 
 
-def _send(child: Child, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        signal.pidfd_send_signal(child.pidfd, number)
-
-
 def _reap(pidfd: int) -> int | None:
     """The exit status of the child of *pidfd*: 0..255, or minus the signal; None: others took it; or `_RUNNING`."""
     try:
@@ -558,27 +474,3 @@ def _reap(pidfd: int) -> int | None:
     if result is None:
         return _RUNNING
     return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
-
-
-def _raise_descriptor_limit(error: OSError) -> bool:
-    """Raise our own limit of open files as far as it goes; returns whether there is more room now."""
-    if error.errno != errno.EMFILE:
-        return False
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and soft >= hard:
-        return False
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    logger.info("raised the limit of open files from %d to %d", soft, hard)
-    return True
-
-
-def _why(error: OSError) -> str:
-    if error.errno == errno.EMFILE:
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        return f"{error.strerror}: {limit} descriptors are open (raise the hard limit of open files, ulimit -Hn)"
-    return error.strerror or str(error)
-
-
-def _text(name: Any) -> str | None:
-    """A file name as text that can travel."""
-    return None if name is None else os.fsencode(name).decode(errors="backslashreplace")

@@ -35,7 +35,7 @@ class _Lot:
         """Send *fd* off; False: it is full."""
         try:
             socket.send_fds(self.entry, [_TAG.pack(tag)], [fd])
-        except BlockingIOError:
+        except OSError:  # it is full; or we may have no more on the way, with ordinary rights (ETOOMANYREFS)
             return False
         return True
 

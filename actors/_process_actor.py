@@ -2,9 +2,10 @@
 
 Owns: the `ProcessLife` (its rule) and the streams of that run.
 Takes: from the I/O actor the facts of `protocols.messages`; from its handle
-`KillWanted`, `Write`, `CloseStdin`; its own timers.
+`KillWanted`, `Write`, `CloseStdin`; its own timers; from a worker `Drained`.
 Tells the I/O actor: SpawnProcess, SignalProcess, WriteInput, CloseInput,
-PauseOutput, ResumeOutput, Divert. Sets the future of the run when it is over.
+PauseOutput, ResumeOutput, Divert. Sets the future of the run when it is over,
+and all that is to be told of it has been told to the log.
 Dies of: its end. Whatever happens, the future is set.
 
 Lives on the reactor. Handlers run in the worker pool (`HandlerQueue`); with
@@ -13,14 +14,19 @@ handlers, the run is over when they have seen all output.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import functools
+import logging
 import os
+import signal
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import pykka
+
 from ..protocols.messages import (
-    STDERR,
-    STDOUT,
     CloseInput,
     InputFailed,
     OutputEnded,
@@ -37,7 +43,9 @@ from ..protocols.messages import (
 )
 from ._handlers import HandlerQueue
 from ._io import Divert
-from ._process_rule import Ended, ForceDue, KillWanted, Send, SetTimer, TimeoutDue
+from ._process_log import end_takes_long, log_end, log_failed, log_started
+from ._process_rule import Effect, Ended, ForceDue, InputSent, KillWanted, Send, SetTimer, TimeoutDue
+from ._process_text import warn, worth_a_warning
 from .actor import Actor
 from .journal import current_journal
 
@@ -46,22 +54,29 @@ if TYPE_CHECKING:
     from ._run import Run
     from ._streams import Stream
 
-__all__ = ["CloseStdin", "ProcessActor", "Write"]
+__all__ = ["CloseStdin", "ProcessActor", "Write", "call_hook"]
 
-_INLINE = 4096  # bytes of output that go into the log itself
+logger = logging.getLogger("regisseur")
 
 
 class Write:
-    """The user writes *data* to stdin."""
+    """The user writes *data* to stdin; *facts* is what the log is to say of it."""
 
-    __slots__ = ("data",)
+    __slots__ = ("data", "facts")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, facts: dict[str, Any] | None) -> None:
         self.data = data
+        self.facts = facts
 
 
 class CloseStdin:
     """The user closes stdin."""
+
+    __slots__ = ()
+
+
+class Drained:
+    """The handlers have caught up."""
 
     __slots__ = ()
 
@@ -74,31 +89,41 @@ class ProcessActor(Actor):
     def __init__(self, run: Run) -> None:
         super().__init__()
         run.address = self.actor_address
+        run.runtime = self.actor_runtime
         self._run = run
         self._queue: HandlerQueue | None = None
         self._early: list[Any] | None = []  # what was written before the process was there
         self._timers: list[Timer] = []
-        self._over = False
 
     def on_start(self) -> None:
         """Have the process spawned."""
         run = self._run
-        if run.lifecycle or any(s.handlers for s in run.streams.values()):
-            self._queue = HandlerQueue(self.actor_runtime.pool, self._drained)
-        self._tell_io(SpawnProcess(self.actor_address, **run.spawn))
+        if run.lifecycle or any(stream.handlers for stream in run.streams.values()):
+            run.queue = self._queue = HandlerQueue(self.actor_runtime.pool, self._drained)
+        try:
+            self._tell_io(SpawnProcess(self.actor_address, **run.spawn))
+        except Exception as error:  # it can not travel: more than 16 MiB of arguments, for instance
+            self._spawn_failed(SpawnFailed(errno.E2BIG, f"{os.strerror(errno.E2BIG)}: {error}", None, time.time()))
 
     def on_receive(self, message: Any) -> None:
         """Let the event happen."""
         _HANDLERS[type(message)](self, message)
 
-    def on_stop(self) -> None:
-        """Never leave anybody waiting: not when the runtime stops, nor when this actor breaks."""
-        self._run.spawned.offer(None)
-        self._run.done.offer(self._run.process)
+    def on_failure(self, *error: Any) -> None:
+        """Never leave anybody waiting, even when this actor breaks, nor the process to itself."""
+        self._run.break_off(error[1])
+        self._tell_io(SignalProcess(self.actor_address, signal.SIGKILL, self._run.descendants))
 
-    def on_failure(self, *_: Any) -> None:
-        """See `on_stop`."""
-        self.on_stop()
+    def on_stop(self) -> None:
+        """The runtime has ended before this run did, or before its handlers did."""
+        if self._run.life.ended:
+            self._run.done.offer(self._run.process)
+        else:
+            self._run.break_off(pykka.ActorDeadError(self.actor_runtime.why_closed()))
+
+    def on_fork(self) -> None:
+        """This is a fork: the run is the business of the parent."""
+        self._run.break_off_in_fork(pykka.ActorDeadError(self.actor_runtime.why_closed()))
 
     # -- facts ---------------------------------------------------------------------
 
@@ -107,48 +132,28 @@ class ProcessActor(Actor):
         effects = run.life.take(message)
         journal = current_journal()
         if journal is not None:
-            journal.event(
-                "process.started", actor=self.actor_address, child=message.pid, at=message.at, **self._facts()
-            )
-        run.spawned.offer(message.pid)
+            log_started(journal, run)
+        run.tell_spawned()
         early, self._early = self._early, None
         for request in early or ():
             self.on_receive(request)
-        if self._queue is not None and run.lifecycle:
+        if run.lifecycle:
             self._call_lifecycle("start")
         if effects:
             self._do(effects)
 
     def _spawn_failed(self, message: SpawnFailed) -> None:
         run = self._run
+        effects = run.life.take(message)
         journal = current_journal()
         if journal is not None:
-            reason = f"{message.reason} ({errno.errorcode.get(message.errno, message.errno)})"
-            journal.event(
-                "process.failed",
-                level="warning",
-                actor=self.actor_address,
-                error=reason,
-                at=message.at,
-                **self._facts(),
-            )
+            log_failed(journal, run, message)
         self._early = None
-        if self._queue is not None and run.lifecycle:
+        if run.unread:
+            run.life.take(InputFailed(errno.EPIPE))
+        if run.lifecycle:
             self._call_lifecycle("start")
-        self._do(run.life.take(message))
-
-    def _facts(self) -> dict[str, Any]:
-        """What the log says of a process that starts."""
-        spawn, process = self._run.spawn, self._run.process
-        facts: dict[str, Any] = {"name": process.name, "argv": [os.fsdecode(a) for a in spawn["argv"]]}
-        if process.host is not None:
-            facts["host"] = process.host.address
-        for key in ("cwd", "pty"):
-            if spawn.get(key):
-                facts[key] = spawn[key] if key == "pty" else os.fsdecode(spawn[key])
-        if spawn.get("env"):
-            facts["env"] = {os.fsdecode(k): os.fsdecode(v) for k, v in spawn["env"].items()}
-        return facts
+        self._do(effects)
 
     def _output(self, message: OutputRead) -> None:
         stream = self._run.streams[message.stream]
@@ -156,10 +161,13 @@ class ProcessActor(Actor):
         stream.append(data)
         handlers = stream.handlers
         if handlers is not None and self._queue is not None:
-            if self._queue.submit(lambda: handlers.feed(data, eof=False), len(data)):
+            full = self._queue.submit(lambda: handlers.feed(data, eof=False), len(data))
+            if full and not stream.paused:
+                stream.paused = True
                 self._tell_io(PauseOutput(self.actor_address, message.stream))
-        elif stream.keep and stream.output.spooled:
-            # Nobody looks at the bytes as they come: let the kernel move them into the file.
+        elif stream.keep and stream.output.spooled and not stream.diverted:
+            # Nobody looks at the bytes as they come: let them go straight into the file.
+            stream.diverted = True
             self._tell_io(Divert(self.actor_address, message.stream, stream.output))
 
     def _output_spooled(self, message: OutputSpooled) -> None:
@@ -176,9 +184,15 @@ class ProcessActor(Actor):
         stream.end()
 
     def _drained(self) -> None:
-        """The handlers have caught up (called in a worker): read on."""
-        for number in self._run.streams:
-            self._tell_io(ResumeOutput(self.actor_address, number))
+        """In a worker: tell myself, who alone knows which streams were paused, and when."""
+        with contextlib.suppress(pykka.ActorDeadError):  # the runtime has been stopped meanwhile
+            self.actor_runtime.bus.tell(self.actor_address, Drained())
+
+    def _read_on(self, _: Drained) -> None:
+        for number, stream in self._run.streams.items():
+            if stream.paused:
+                stream.paused = False
+                self._tell_io(ResumeOutput(self.actor_address, number))
 
     def _input_failed(self, message: InputFailed) -> None:
         self._run.life.take(message)
@@ -188,13 +202,17 @@ class ProcessActor(Actor):
             journal.event("process.write-failed", level="warning", actor=self.actor_address, error=reason)
 
     def _exited(self, message: ProcessExited) -> None:
-        self._do(self._run.life.take(message))
+        life = self._run.life
+        effects = life.take(message)
+        if self._run.unread:
+            life.take(InputFailed(errno.EPIPE))
+        self._do(effects)
 
     # -- wishes and timers -----------------------------------------------------------
 
     def _kill(self, message: KillWanted) -> None:
         journal = current_journal()
-        if journal is not None and self._run.life.state != "ended":
+        if journal is not None and not self._run.life.ended:
             journal.event("process.kill", actor=self.actor_address, signal=message.signal)
         self._do(self._run.life.take(message))
 
@@ -210,21 +228,26 @@ class ProcessActor(Actor):
         if self._early is not None:
             self._early.append(message)
             return
+        run = self._run
+        run.unread.pop()
         journal = current_journal()
-        if journal is not None:
-            text = message.data[:_INLINE].decode(errors="backslashreplace")
-            journal.event("process.write", actor=self.actor_address, size=len(message.data), text=text)
+        if journal is not None and message.facts is not None:
+            journal.event("process.write", actor=self.actor_address, **message.facts)
+        run.life.take(InputSent(len(message.data)))
         self._tell_io(WriteInput(self.actor_address, message.data))
 
     def _close_stdin(self, message: CloseStdin) -> None:
         if self._early is not None:
             self._early.append(message)
-        else:
-            self._tell_io(CloseInput(self.actor_address))
+            return
+        journal = current_journal()
+        if journal is not None:
+            journal.event("process.close-stdin", actor=self.actor_address)
+        self._tell_io(CloseInput(self.actor_address))
 
     # -- effects ---------------------------------------------------------------------
 
-    def _do(self, effects: list[Any]) -> None:
+    def _do(self, effects: list[Effect]) -> None:
         for effect in effects:
             if type(effect) is Ended:
                 self._end_run()
@@ -239,61 +262,49 @@ class ProcessActor(Actor):
             timer.cancel()
         for stream in run.streams.values():
             self._end_stream(stream)
-        run.spawned.offer(run.life.pid)
-        if self._queue is None:
-            self._finish()
-        else:
+        run.tell_spawned()
+        if self._queue is not None:
             self._queue.submit(self._finish)
             if run.lifecycle:
                 self._call_lifecycle("end")
-        self.actor_runtime.bus.retire(self)
+        elif current_journal() is not None and end_takes_long(run):
+            self.actor_runtime.pool.submit(self._finish)
+        else:
+            self._finish()
 
     def _finish(self) -> None:
-        """Tell everybody that it is over. On the reactor, or in a worker when the handlers have seen all."""
+        """Tell everybody that it is over. On the reactor, or in a worker when that takes long."""
         run = self._run
+        warning = worth_a_warning(run)
         journal = current_journal()
-        if journal is not None and not run.life.error:
-            self._log_end(run, journal)
-        run.done.offer(run.process)
-        if run.process._worth_a_warning() and self.actor_runtime.running:  # else it ends because the program does
-            self.actor_runtime.pool.submit(run.process._warn)
-
-    def _log_end(self, run: Run, journal: Any) -> None:
-        life = run.life
-        facts: dict[str, Any] = {"exit_code": life.exit_code, "at": life.end_date}
-        for flag in ("timeouted", "killed", "forced_kill", "write_error"):
-            if getattr(life, flag):
-                facts[flag] = True
-        large = []
-        for name, stream in (("stdout", run.streams[STDOUT]), ("stderr", run.streams[STDERR])):
-            if not stream.keep or not stream.size:
-                if stream.size:
-                    facts[name] = {"size": stream.size}
-            elif stream.size <= _INLINE:
-                facts[name] = stream.output.text()
-            else:
-                large.append((name, stream))
-        if large:
-            self.actor_runtime.pool.submit(lambda: self._log_large(journal, facts, large))
-        else:
-            journal.event("process.ended", actor=self.actor_address, **facts)
-
-    def _log_large(self, journal: Any, facts: dict[str, Any], large: list[tuple[str, Stream]]) -> None:
-        """Store outputs that are too large for the log, then tell of the end. In a worker."""
-        for name, stream in large:
-            output = stream.output
-            source = output.path if output.spooled else output.read()
-            facts[name] = journal.store_output(f"{self.actor_address}.{name}", source)
-        journal.event("process.ended", actor=self.actor_address, **facts)
+        try:
+            if journal is not None and run.life.pid is not None:
+                log_end(journal, run, warning=warning)
+        except Exception:
+            logger.exception("the end of %s could not be logged", run.process)
+        finally:
+            self.actor_runtime.bus.retire(self)
+            run.done.offer(run.process)
+        if warning and self.actor_runtime.running:  # else it ends because the program does
+            with contextlib.suppress(RuntimeError):  # the runtime has been stopped meanwhile
+                self.actor_runtime.pool.submit(functools.partial(warn, run))
 
     def _call_lifecycle(self, hook: str) -> None:
         assert self._queue is not None
         for handler in self._run.lifecycle:
-            self._queue.submit(lambda h=handler: getattr(h, hook)(self._run.process))  # type: ignore[misc]  # binds early
+            self._queue.submit(functools.partial(call_hook, handler, hook, self._run.process))
 
     def _tell_io(self, message: Any) -> None:
         runtime = self.actor_runtime
         runtime.bus.tell(runtime.io_address, message)
+
+
+def call_hook(handler: Any, hook: str, process: Any) -> None:
+    """Call a method of a lifecycle handler; what it raises is logged."""
+    try:
+        getattr(handler, hook)(process)
+    except Exception:
+        logger.exception("a lifecycle handler of %s failed on %s", process, hook)
 
 
 _HANDLERS: dict[type, Callable[[ProcessActor, Any], None]] = {
@@ -302,6 +313,7 @@ _HANDLERS: dict[type, Callable[[ProcessActor, Any], None]] = {
     OutputRead: ProcessActor._output,
     OutputSpooled: ProcessActor._output_spooled,
     OutputEnded: ProcessActor._output_ended,
+    Drained: ProcessActor._read_on,
     InputFailed: ProcessActor._input_failed,
     ProcessExited: ProcessActor._exited,
     KillWanted: ProcessActor._kill,

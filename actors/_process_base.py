@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
-import tempfile
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
-from ..protocols.command import name_from_cmdline, str_from_cmdline
+from ..protocols.command import name_from_cmdline
 from ..protocols.expect import compile_patterns
 from ..protocols.messages import STDERR, STDOUT
-from ._expect import Expecter, ExpectOutputHandler, Match, Regexes
+from ._expect import ExpectOutputHandler, Match, Regexes
 from ._process_rule import ProcessLife
+from ._process_text import FLAGS, describe, dump, given_arguments
 from ._run import Run
+from ._sinks import listed
 from ._streams import LineReader, Stream
-from .config import configuration
 from .future import Timeout
 from .log import style
-from .time_utils import format_date, get_seconds
-from .utils import compact_output
+from .time_utils import get_seconds
 
 if TYPE_CHECKING:
     from .host import Host
@@ -34,9 +31,14 @@ Duration = float | str | timedelta | None
 OUTPUT_LIMIT = 16 << 20
 """Bytes of each stream that are held in memory unless the process says otherwise."""
 
-_FLAGS = ("exit_code", "timeout", "error", "expect_fail", "write_error")
-
-logger = logging.getLogger("regisseur")
+_OLD_NAMES = {
+    "process": "there is no Popen object: a process has pid, exit_code, kill(), write(), wait()",
+    "stdin_fd": "write to it with write() or print(..., file=process)",
+    "stdout_fd": "read it with stdout, lines(), expect() or a handler",
+    "stderr_fd": "read it with stderr, lines(STDERR), expect(..., stream=STDERR) or a handler",
+    "connexion_params": "it is called connection_params",
+}
+"""What scripts for Execo may ask for and there is no more, and what to use."""
 
 
 class ProcessBase:
@@ -52,8 +54,8 @@ class ProcessBase:
         default_expect_timeout: seconds, for `expect`; None: as long as it takes.
         default_stdout_handler, default_stderr_handler: keep the output for `stdout` and `stderr`.
         lifecycle_handlers: `ProcessLifecycleHandler` objects.
-        stdout_handlers, stderr_handlers: who is told of the output: `ProcessOutputHandler` objects,
-            callables ``f(process, stream, chunk)``, file names, descriptors, objects with ``write()``.
+        stdout_handlers, stderr_handlers: who is told of the output, one or several: `ProcessOutputHandler`
+            objects, callables ``f(process, stream, chunk)``, file names, descriptors, objects with ``write()``.
         name: default: the command, blanks squeezed, 39 characters at most.
         output_limit: bytes of each stream that are held in memory (16 MiB); all beyond goes to a file,
             and reads as if it were in memory.
@@ -63,6 +65,14 @@ class ProcessBase:
 
     host: Host | None = None
     """Where it runs; None: on this machine."""
+
+    _shown: ClassVar[dict[str, Any]] = dict.fromkeys(("timeout", "default_expect_timeout")) | {
+        **{prefix + flag: False for flag in FLAGS for prefix in ("ignore_", "nolog_")},
+        "default_stdout_handler": True,
+        "default_stderr_handler": True,
+        "output_limit": OUTPUT_LIMIT,
+    }
+    """Arguments that repr shows where they are not like this."""
 
     def __init__(
         self,
@@ -81,9 +91,9 @@ class ProcessBase:
         default_expect_timeout: Duration = None,
         default_stdout_handler: bool = True,
         default_stderr_handler: bool = True,
-        lifecycle_handlers: Iterable[Any] | None = None,
-        stdout_handlers: Iterable[Any] | None = None,
-        stderr_handlers: Iterable[Any] | None = None,
+        lifecycle_handlers: Any = None,
+        stdout_handlers: Any = None,
+        stderr_handlers: Any = None,
         name: str | None = None,
         output_limit: int = OUTPUT_LIMIT,
     ) -> None:
@@ -102,37 +112,21 @@ class ProcessBase:
         self.default_expect_timeout = None if default_expect_timeout is None else get_seconds(default_expect_timeout)
         self.default_stdout_handler = default_stdout_handler
         self.default_stderr_handler = default_stderr_handler
-        self.lifecycle_handlers = [] if lifecycle_handlers is None else list(lifecycle_handlers)
-        self.stdout_handlers = [] if stdout_handlers is None else list(stdout_handlers)
-        self.stderr_handlers = [] if stderr_handlers is None else list(stderr_handlers)
+        self.lifecycle_handlers = listed(lifecycle_handlers)
+        self.stdout_handlers = listed(stdout_handlers)
+        self.stderr_handlers = listed(stderr_handlers)
         self.output_limit = output_limit
-        self.expect_fail = False
-        """An `expect` of this process found nothing before its timeout, or before the end of the stream."""
         self._name = name
         self._run = self._new_run()
-        self._expecter: Expecter | None = None
-        self._events: tuple[threading.Event, threading.Event] | None = None
 
     def _new_run(self) -> Run:
-        streams = {
-            STDOUT: Stream(self.output_limit, self._spool_file, keep=self.default_stdout_handler),
-            STDERR: Stream(self.output_limit, self._spool_file, keep=self.default_stderr_handler),
-        }
-        return Run(self, ProcessLife(), streams)
+        return Run(self, ProcessLife(), {STDOUT: Stream(), STDERR: Stream()})
 
-    def _spool_file(self) -> str:
-        """Make the file for output beyond the limit: in the run directory if there is a run."""
-        from .journal import current_journal
+    if not TYPE_CHECKING:  # a checker would take it that every name exists
 
-        journal = current_journal()
-        if journal is not None:
-            directory = journal.outputs
-            directory.mkdir(parents=True, exist_ok=True)
-        else:
-            directory = None
-        fd, path = tempfile.mkstemp(prefix="output-", dir=directory)
-        os.close(fd)
-        return path
+        def __getattr__(self, name: str) -> NoReturn:
+            hint = f": {_OLD_NAMES[name]}" if name in _OLD_NAMES else ""
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}", name=name, obj=self)
 
     # -- what is known of it -------------------------------------------------------
 
@@ -188,7 +182,7 @@ class ProcessBase:
 
     @property
     def exit_code(self) -> int | None:
-        """Exit status 0..255, or minus the number of the signal that ended it; None while it runs or after an error."""
+        """Exit status 0..255, or minus the signal that ended it; None while it runs, or after an error."""
         return self._run.life.exit_code
 
     @property
@@ -212,14 +206,23 @@ class ProcessBase:
         return self._run.life.write_error
 
     @property
+    def expect_fail(self) -> bool:
+        """An `expect` of this process found nothing before its timeout, or before the end of the stream."""
+        return self._run.expect_fail
+
+    @expect_fail.setter
+    def expect_fail(self, failed: bool) -> None:
+        self._run.expect_fail = failed
+
+    @property
     def stdout_ioerror(self) -> bool:
-        """Its stdout could not be read to the end."""
-        return self._run.life.stdout_ioerror
+        """Its stdout could not be read to the end, or not all of it could be kept (a full disk)."""
+        return self._run.life.stdout_ioerror or self._run.streams[STDOUT].output.error is not None
 
     @property
     def stderr_ioerror(self) -> bool:
-        """Its stderr could not be read to the end."""
-        return self._run.life.stderr_ioerror
+        """As `stdout_ioerror`, for its stderr."""
+        return self._run.life.stderr_ioerror or self._run.streams[STDERR].output.error is not None
 
     @property
     def stdout(self) -> str:
@@ -247,9 +250,12 @@ class ProcessBase:
 
         A process that was killed is ok whatever its exit code; one that reached its timeout is not.
         """
-        if self.expect_fail and not self.ignore_expect_fail:
+        return self._ok(self._run)
+
+    def _ok(self, run: Run) -> bool:
+        if run.expect_fail and not self.ignore_expect_fail:
             return False
-        life = self._run.life
+        life = run.life
         if life.write_error and not self.ignore_write_error:
             return False
         if not life.ended:
@@ -276,30 +282,32 @@ class ProcessBase:
         Raises:
             ValueError: it was never started.
         """
-        if not self.started:
+        run = self._run
+        if run.permit:
             raise ValueError(f"{self!r} was not started: call start() or run() first")
-        seconds = None if timeout is None else get_seconds(timeout)
         with contextlib.suppress(Timeout):
-            self._run.done.result(seconds)
+            run.done.result(get_seconds(timeout))
         return self
 
     @property
     def started_event(self) -> threading.Event:
         """Set when it has started, or could not."""
-        return self._both_events()[0]
+        return self._run.event("started")
 
     @property
     def ended_event(self) -> threading.Event:
-        """Set when it has ended."""
-        return self._both_events()[1]
+        """Set when it has ended, and its handlers have seen all of its output."""
+        return self._run.event("ended")
 
-    def _both_events(self) -> tuple[threading.Event, threading.Event]:
-        if self._events is None:
-            started, ended = threading.Event(), threading.Event()
-            self._events = (started, ended)
-            self._run.spawned.add_done_callback(lambda _: started.set())
-            self._run.done.add_done_callback(lambda _: ended.set())
-        return self._events
+    @property
+    def started_condition(self) -> threading.Condition:
+        """Notified when it has started, or could not."""
+        return self._run.condition("started")
+
+    @property
+    def ended_condition(self) -> threading.Condition:
+        """Notified when it has ended, and its handlers have seen all of its output."""
+        return self._run.condition("ended")
 
     def expect(
         self,
@@ -319,84 +327,69 @@ class ProcessBase:
             timeout: seconds; None: as long as the stream is open; 0: look once; False: `default_expect_timeout`.
             stream: `STDOUT` or `STDERR`.
             backtrack: let this thread's first search begin with what has come already.
-            expect_output_handler: wait on this handler instead, which was given to the process.
+            expect_output_handler: use the position of this handler, which was given to the process.
 
         Returns:
             (index of the regex, match), or (None, None): nothing was found
             before the timeout or the end of the stream. Then `expect_fail` is
             set, unless *timeout* is 0.
+
+        Raises:
+            pykka.ActorDeadError: it belongs to the process of which this one is a fork.
         """
+        run = self._run
+        if stream not in run.streams:
+            raise ValueError(f"no stream {stream!r}: there are STDOUT ({STDOUT}) and STDERR ({STDERR})")
         patterns = compile_patterns(regexes)
-        seconds = self.default_expect_timeout if timeout is False else get_seconds(timeout)
+        seconds = get_seconds(self.default_expect_timeout if timeout is False else timeout)
         if expect_output_handler is not None:
-            match: Match = expect_output_handler.expect(patterns, seconds).get((self, stream), (None, None))
+            match = expect_output_handler.expect_of(self, stream, patterns, seconds)
         else:
-            if self._expecter is None:
-                self._expecter = Expecter(self._run.streams)
-            match = self._expecter.expect(patterns, seconds, stream, backtrack=backtrack)
-        if match[0] is None and seconds != 0:
-            self.expect_fail = True
+            match = run.expecter.expect(patterns, seconds, stream, backtrack=backtrack)
+        if match[0] is None:
+            run.raise_if_lost()
+            if seconds != 0:
+                run.expect_fail = True
         return match
 
-    def lines(self, stream: int = STDOUT, timeout: float | None = None) -> LineReader:
-        """The lines of a stream, as they come: for ``for`` and ``async for``.
+    def lines(self, stream: int = STDOUT, timeout: Duration = None) -> LineReader:
+        """The lines of a stream, from its first on, as they come: for ``for`` and ``async for``.
+
+        What was written before and not kept (see *default_stdout_handler*) is not among them.
 
         Args:
             stream: `STDOUT` or `STDERR`.
             timeout: seconds to wait for each line, for ``for``.
+
+        Raises:
+            pykka.ActorDeadError: it belongs to the process of which this one is a fork.
         """
-        self._run.streams[stream].keep = True
-        return LineReader(self._run.streams[stream], timeout)
+        run = self._run
+        run.raise_if_lost()
+        run.streams[stream].keep = True
+        return LineReader(run.streams[stream], get_seconds(timeout))
 
-    # -- as text ---------------------------------------------------------------------
+    # -- as text and as numbers --------------------------------------------------------
 
-    def _given(self) -> list[str]:
-        """The arguments that are not the defaults, for repr."""
-        given = [f"{key}={getattr(self, key)!r}" for key in ("timeout",) if getattr(self, key) is not None]
-        given += [f"{p}{f}=True" for f in _FLAGS for p in ("ignore_", "nolog_") if getattr(self, p + f)]
-        given += [f"{k}=False" for k in ("default_stdout_handler", "default_stderr_handler") if not getattr(self, k)]
-        return given
+    def _arguments(self) -> list[str]:
+        """The arguments without a name, for repr."""
+        return [repr(self.cmd)]
 
     def __repr__(self) -> str:
-        arguments = ", ".join([repr(self.cmd), *self._given()])
+        arguments = ", ".join(self._arguments() + given_arguments(self, self._shown))
         return style.object_repr(f"{type(self).__name__}({arguments})")
 
-    def _facts(self) -> list[str]:
-        life = self._run.life
-        facts = [f"name={self.name}", f"started={life.started}", f"start_date={format_date(life.start_date)}"]
-        facts += [f"ended={life.ended}", f"end_date={format_date(life.end_date)}"]
-        facts += [f"{key}={getattr(life, key)}" for key in ("error", "timeouted", "killed", "forced_kill")]
-        if life.error_reason is not None:
-            facts.append(f"error_reason={life.error_reason}")
-        facts += [f"{key}=True" for key in ("expect_fail", "write_error") if getattr(self, key)]
-        return [*facts, f"exit_code={life.exit_code}", f"ok={self.ok}"]
-
     def __str__(self) -> str:
-        command = style.command(str_from_cmdline(self.cmd))
-        return f"<{style.object_repr(type(self).__name__)}({command!r}, {', '.join(self._facts())})>"
+        return describe(self._run)
 
     def dump(self) -> str:
         """`str` and both outputs, each shortened to ``configuration["compact_output_threshold"]`` characters."""
-        parts = [str(self)]
-        for label, stream in (("stdout", STDOUT), ("stderr", STDERR)):
-            if getattr(self, f"default_{label}_handler"):
-                parts.append(f"{style.emph(label + ':')}\n{self._compact(stream)}")
-        return "\n".join(parts)
-
-    def _compact(self, stream: int) -> str:
-        output = self._run.streams[stream].output
-        if not output.spooled:
-            return compact_output(output.text())
-        threshold = configuration["compact_output_threshold"]
-        if threshold <= 0:
-            return output.text()
-        half = max(1, threshold // 2)
-        return compact_output((output.head(half) + output.tail(half + 1)).decode(errors="replace"))
+        return dump(self._run)
 
     def stats(self) -> dict[str, Any]:
         """Numbers for a `Report`: one process, how it went."""
         life = self._run.life
-        failed = life.exit_code != 0 and life.ended and not life.error
+        failed = life.ended and life.exit_code != 0 and not life.error
         return {
             "name": self.name,
             "start_date": life.start_date,
@@ -414,19 +407,3 @@ class ProcessBase:
             "num_finished_ok": int(self.finished_ok),
             "sub_stats": [],
         }
-
-    # -- called by its actor -----------------------------------------------------------
-
-    def _worth_a_warning(self) -> bool:
-        life = self._run.life
-        return bool(
-            (life.error and not self.nolog_error)
-            or (life.timeouted and not self.nolog_timeout)
-            or (self.expect_fail and not self.nolog_expect_fail)
-            or (life.write_error and not self.nolog_write_error)
-            or (life.exit_code not in (0, None) and not life.killed and not self.nolog_exit_code)
-        )
-
-    def _warn(self) -> None:
-        """Log how it ended. In a worker: whoever reads our stdout may be slow."""
-        logger.warning("%s", style.emph("terminated: ") + self.dump())

@@ -29,7 +29,18 @@ from ..protocols.messages import (
     SpawnFailed,
 )
 
-__all__ = ["Effect", "Ended", "ForceDue", "KillWanted", "ProcessLife", "Send", "SetTimer", "Start", "TimeoutDue"]
+__all__ = [
+    "Effect",
+    "Ended",
+    "ForceDue",
+    "InputSent",
+    "KillWanted",
+    "ProcessLife",
+    "Send",
+    "SetTimer",
+    "Start",
+    "TimeoutDue",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,15 @@ class KillWanted:
     signal: int
     force_after: float | None
     """Seconds until SIGKILL follows; None: never."""
+    sent: bool = False
+    """It was sent to a process that runs already: nothing is left to do but to know of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputSent:
+    """*size* bytes for stdin were given to the I/O actor."""
+
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +120,10 @@ class ProcessLife:
         "error_reason",
         "exit_code",
         "forced_kill",
+        "input_sent",
         "kill_timeout",
-        "kill_wanted",
         "killed",
+        "kills_wanted",
         "pid",
         "start_date",
         "started",
@@ -134,7 +155,10 @@ class ProcessLife:
         self.write_error = False
         self.stdout_ioerror = False
         self.stderr_ioerror = False
-        self.kill_wanted: KillWanted | None = None
+        self.input_sent = 0
+        """Bytes for stdin that were given to the I/O actor."""
+        self.kills_wanted: tuple[KillWanted, ...] = ()
+        """What came before the process was there, in order."""
 
     def take(self, event: Any) -> list[Effect]:
         """Let *event* happen, and return what is to be done about it.
@@ -153,41 +177,37 @@ class ProcessLife:
     def _spawned(self, event: ProcessSpawned) -> list[Effect]:
         if self.state != "starting":
             return _NONE
-        self.state = "running"
         self.pid = event.pid
         self.start_date = event.at
+        self.state = "running"
         effects: list[Effect] = []
         if self.timeout is not None:
             self.timeout_date = event.at + self.timeout
             effects.append(SetTimer(self.timeout, TimeoutDue()))
-        if self.kill_wanted is not None:  # it came before the process was there
-            effects += self._kill(self.kill_wanted)
+        wanted, self.kills_wanted = self.kills_wanted, ()
+        for kill in wanted:
+            effects += self._kill(kill)
         return effects
 
     def _spawn_failed(self, event: SpawnFailed) -> list[Effect]:
         if self.state == "ended":
             return _NONE
-        self.state = "ended"
-        self.ended = True
-        self.end_date = event.at
-        self.error = True
         if event.filename is None:
             self.error_reason = OSError(event.errno, event.reason)
         else:
             self.error_reason = OSError(event.errno, event.reason, event.filename)
-        return _ENDED
+        self.error = True
+        return self._end(event.at)
 
     def _kill(self, event: KillWanted) -> list[Effect]:
         if self.state == "starting":
-            self.kill_wanted = event
+            self.kills_wanted += (event,)
             return _NONE
         if self.state != "running":
             return _NONE
         self.killed = True
-        if event.signal == signal.SIGKILL:
-            return [Send(event.signal)]
-        effects: list[Effect] = [Send(event.signal)]
-        if event.force_after is not None:
+        effects: list[Effect] = [] if event.sent else [Send(event.signal)]
+        if event.force_after is not None and event.signal != signal.SIGKILL:
             effects.append(SetTimer(event.force_after, ForceDue()))
         return effects
 
@@ -211,6 +231,10 @@ class ProcessLife:
                 self.stderr_ioerror = True
         return _NONE
 
+    def _input_sent(self, event: InputSent) -> list[Effect]:
+        self.input_sent += event.size
+        return _NONE
+
     def _input_failed(self, event: InputFailed) -> list[Effect]:
         self.write_error = True
         return _NONE
@@ -218,15 +242,20 @@ class ProcessLife:
     def _exited(self, event: ProcessExited) -> list[Effect]:
         if self.state == "ended":
             return _NONE
-        self.state = "ended"
-        self.ended = True
-        self.end_date = event.at
         self.exit_code = event.status
         if event.status is None:
-            self.error = True
             self.error_reason = OSError(
                 errno.ECHILD, f"the exit status was taken by other code of this program ({os.strerror(errno.ECHILD)})"
             )
+            self.error = True
+        if event.written < self.input_sent:
+            self.write_error = True
+        return self._end(event.at)
+
+    def _end(self, at: float) -> list[Effect]:
+        self.state = "ended"
+        self.end_date = at
+        self.ended = True  # the last of all: who sees it, in any thread, sees the rest
         return _ENDED
 
 
@@ -238,6 +267,7 @@ _RULES: dict[type, Callable[[ProcessLife, Any], list[Effect]]] = {
     TimeoutDue: ProcessLife._timeout,
     ForceDue: ProcessLife._force,
     OutputEnded: ProcessLife._output_ended,
+    InputSent: ProcessLife._input_sent,
     InputFailed: ProcessLife._input_failed,
     ProcessExited: ProcessLife._exited,
 }

@@ -197,7 +197,7 @@ def _environment(env: Mapping[str, str] | None, extra: Mapping[str, str] | None)
 
     Comparing takes about 1 us for 40 variables, encoding 20 to 40. Compared is with a copy, for the source may change.
     """
-    source = _environ() if env is None else env
+    source = undecoded_environ() if env is None else env
     addition = extra if extra is not None else {}
     cached = _cache.get(env is None)
     if cached is not None and cached[0] == source and cached[1] == addition:
@@ -215,7 +215,7 @@ def _environment(env: Mapping[str, str] | None, extra: Mapping[str, str] | None)
     return environment
 
 
-def _environ() -> Mapping[bytes, bytes]:
+def undecoded_environ() -> Mapping[bytes, bytes]:
     """Return os.environ undecoded.
 
     `_data` is what os.environ itself stores (bytes to bytes, CPython 3.11 to 3.14); the public views decode every

@@ -38,6 +38,10 @@ class LineSplitter:
         """Take the next bytes and return the lines that ended in them, without their ends."""
         return self._split(self._decoder.decode(data))
 
+    def feed_text(self, text: str) -> list[str]:
+        """As `feed`, for text that somebody else has decoded."""
+        return self._split(text)
+
     def eof(self) -> list[str]:
         """Take the end of the stream and return the last line, if one was without an end; then begin anew."""
         lines = self._split(self._decoder.decode(b"", final=True))

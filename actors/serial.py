@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from typing import Any, ClassVar
 
 from .process import Process
 
@@ -13,15 +13,15 @@ __all__ = ["Serial", "serial_command"]
 def serial_command(device: str, speed: int) -> str:
     """The shell command that connects its stdin and stdout with the serial port *device*.
 
-    The port is set to *speed* baud, 8 bits, and to pass all bytes as they are.
-    When one direction ends, for instance because the device was unplugged, so does the command.
+    The port is set to *speed* baud, 8 bits, no parity, one stop bit, no flow control, and to pass all bytes as they
+    are. The command ends when nothing more can come from the port, for instance because the device was unplugged. At
+    the end of its stdin it goes on reading.
     """
     port = shlex.quote(device)
     # The shell gives a background command /dev/null as stdin, so the writing side, which needs ours, gets it as 3.
     return (
-        f"stty -F {port} {int(speed)} raw -echo -echoe -echok && exec 3<&0 && "
-        f"{{ cat {port} & reader=$!; cat <&3 >{port} & writer=$!; "
-        "wait $writer; wait $reader; kill $reader $writer 2>/dev/null; }"
+        f"stty -F {port} {int(speed)} raw cs8 -parenb -cstopb -crtscts clocal -echo -echoe -echok && exec 3<&0 && "
+        f"{{ cat <&3 >{port} & writer=$!; cat {port} <&-; status=$?; kill $writer 2>/dev/null; exit $status; }}"
     )
 
 
@@ -34,7 +34,12 @@ class Serial(Process):
         kwargs: see `Process`.
     """
 
+    _shown: ClassVar[dict[str, Any]] = {name: value for name, value in Process._shown.items() if name != "shell"}
+
     def __init__(self, device: str, speed: int, **kwargs: Any) -> None:
         self.device = device
         self.speed = speed
         super().__init__(serial_command(device, speed), shell=True, **kwargs)
+
+    def _arguments(self) -> list[str]:
+        return [repr(self.device), repr(self.speed)]

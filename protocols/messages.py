@@ -40,10 +40,10 @@ class SpawnProcess:
     """Address of the process actor; the I/O actor knows the process by it until the exit."""
     argv: tuple[bytes, ...]
     """The program, looked up in PATH, and its arguments."""
-    env: dict[bytes, bytes] | None = None
-    """The whole environment; None: that of this program."""
+    env: bytes | None = None
+    """The whole environment, each NAME=value followed by a null byte; None: that of the I/O actor's program."""
     cwd: bytes | None = None
-    """Working directory; None: that of this program."""
+    """Working directory, an absolute path; None: that of the I/O actor's program."""
     pty: bool = False
     """stdin and stdout are a pseudo terminal, which is the controlling terminal of the session."""
 
@@ -146,3 +146,5 @@ class ProcessExited:
     status: int | None
     """Exit status 0..255, or minus the number of the signal that ended it; None: other code took the status."""
     at: float
+    written: int = 0
+    """Bytes that its stdin has taken."""

@@ -1,0 +1,117 @@
+"""Maker: makes one child process of one SpawnProcess message. Belongs to the reactor's thread."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from ..protocols.messages import SpawnFailed
+from ._child import CLOSED, Child, Pipes
+from ._environment import environment_of_block
+from ._spawn import spawn
+
+if TYPE_CHECKING:
+    from ..protocols.messages import SpawnProcess
+    from ._guard import Guard
+    from ._reactor import Reactor
+    from ._room import Room
+
+__all__ = ["Maker"]
+
+
+class Maker:
+    """See the module.
+
+    Args:
+        room: where descriptors are reserved.
+        guard: sees that no child outlives this program.
+    """
+
+    def __init__(self, room: Room, guard: Guard) -> None:
+        self._room = room
+        self._guard = guard
+        self._environment: tuple[bytes, dict[str, str]] = (b"", {})  # the last one, as block and as dict
+
+    def make(self, message: SpawnProcess, reactor: Reactor, *, spare_reserve: bool) -> Child:
+        """Start the process.
+
+        Args:
+            spare_reserve: leave the last descriptors to the rest of this program.
+
+        Raises:
+            OSError: it can not start, and nothing runs. EMFILE, ENFILE, EAGAIN, ENOMEM: not now.
+            ConfigurationError: the configuration can not be read.
+        """
+        self._guard.be_there(reactor)
+        pipes = Pipes(use_pty=message.pty)
+        try:
+            stdin, stdout, stderr = pipes.theirs
+            if spare_reserve and max(pipes.theirs) >= self._room.first_reserved:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            pid = spawn(
+                message.argv,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                env=self._decoded(message.env),
+                extra_env=self._guard.cookie,
+                cwd=_directory(message.cwd),
+                terminal=pipes.terminal,
+            )
+        except BaseException:
+            pipes.close_ours()
+            raise
+        finally:
+            pipes.close_theirs()
+        return Child(message.process, pid, _pidfd(pid, pipes), pipes)
+
+    def _decoded(self, block: bytes | None) -> dict[str, str] | None:
+        if block is None:
+            return None
+        if block != self._environment[0]:
+            self._environment = block, environment_of_block(block)
+        return self._environment[1]
+
+    def failure(self, error: Exception) -> SpawnFailed:
+        """What to tell the process actor of an error of `make`."""
+        number, name = errno.EINVAL, None
+        reason = str(error) or repr(error)
+        if isinstance(error, OSError):
+            number = error.errno or errno.EIO
+            reason = error.strerror or reason
+            name = None if error.filename is None else _text(os.fsdecode(error.filename))
+        if number == errno.EMFILE:
+            reason = f"{reason}: {self._room.why_none()}"
+        return SpawnFailed(number, _text(reason), name, time.time())
+
+
+def _pidfd(pid: int, pipes: Pipes) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:  # it has ended, and other code of this program waits for any child
+        return CLOSED
+    except OSError:  # no descriptor left for it: undo the start
+        pipes.close_ours()
+        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+        raise
+
+
+def _directory(wished: bytes | None) -> str | None:
+    """The directory to change to; None where we are there: it may be one that can not be entered by its name."""
+    if wished is None:
+        return None
+    with contextlib.suppress(OSError):
+        if os.getcwdb() == wished:
+            return None
+    return os.fsdecode(wished)
+
+
+def _text(text: str) -> str:
+    """*text* as it can travel."""
+    return text.encode(errors="backslashreplace").decode()
