@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ._console import fill_standard_descriptors
 
     fill_standard_descriptors()
+    from typer import Abort
     from typer.main import get_command
 
     from ._app import app, usage_error
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = get_command(app).main(args=argv, prog_name="regisseur", standalone_mode=False)
     except usage_error as error:
         code = _tell_usage(error)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Abort):  # before a command had begun
         code = ExitCode.INTERRUPTED
     return _flushed(int(code or 0))
 
