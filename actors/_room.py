@@ -59,7 +59,7 @@ class Room:
             logger.info("the limit of open files stays at %d: %s", soft, error)
             return False
         self._look()
-        logger.info("raised the limit of open files from %d to %d", soft, wanted)
+        logger.debug("raised the limit of open files from %d to %d", soft, wanted)
         return True
 
     def _park(self, children: Iterable[Child]) -> bool:
