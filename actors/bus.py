@@ -158,6 +158,7 @@ class Bus:
         """
         future: Future[Any] = Future()
         future.awaited_actor = actor
+        future.asked_by = here.actor
         number = next(self._numbers)
         self._asked[number] = (future, to)
         try:
@@ -385,8 +386,16 @@ class Bus:
             self._dead_letter(to, sender, correlation, message)
         elif actor.blocking:
             self._schedule(actor, Delivery(message, sender, correlation, cause))
-        else:
+        elif not (correlation and self._is_withdrawn(correlation, sender)):
             actor._take(message, sender, correlation, cause)
+
+    def _is_withdrawn(self, correlation: int, sender: str) -> bool:
+        """Whether who asked has cancelled the future of the reply: then nobody is to handle the message."""
+        asked = self._asked.get(correlation)
+        if asked is None or not asked[0].withdrawn or "@" in sender:
+            return False
+        self._asked.pop(correlation, None)
+        return True
 
     def _dead_letter(self, to: str, sender: str, correlation: int, message: Any) -> None:
         if correlation:
@@ -422,7 +431,7 @@ class Bus:
                     actor._begin()
                 elif actor.actor_stopped.is_set():
                     self._dead_letter(actor.actor_address, delivery.sender, delivery.correlation, delivery.message)
-                else:
+                elif not (delivery.correlation and self._is_withdrawn(delivery.correlation, delivery.sender)):
                     actor._take(delivery.message, delivery.sender, delivery.correlation, delivery.cause)
         finally:  # whatever a callback of a reply raised: the messages behind it must not wait for ever
             here.actor = None

@@ -19,7 +19,7 @@ import functools
 import queue
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -68,6 +68,12 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
     _hook_lock: threading.RLock
     awaited_actor: Actor | None = None
     """The actor whose reply this is, as far as it is known: for the search for circles."""
+    asked_by: Actor | None = None
+    """The actor that asked, if one did."""
+    withdrawn = False
+    """Cancelled: an actor that has not begun with the message whose reply this is leaves it."""
+    sources: Sequence[Future[Any]] = ()
+    """The futures of which this one is made."""
 
     def __init__(self) -> None:
         concurrent.futures.Future.__init__(self)
@@ -132,10 +138,12 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
     def cancel(self) -> bool:
         """Want the result no more. Returns False if it is there already, or if the work on it can not be stopped.
 
-        Who waits gets a `concurrent.futures.CancelledError`; what an actor does for a reply goes on.
+        Who waits gets a `concurrent.futures.CancelledError`. A message whose reply this is will not be handled, if
+        the actor has not begun with it.
         """
         if not super().cancel():
             return False
+        self.withdrawn = True
         with self._condition:
             if self._state == _CANCELLED:
                 self.set_running_or_notify_cancel()  # until then concurrent.futures.wait() would wait on
@@ -179,6 +187,7 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
             self._call_hook(timeout)
             return
         if here.on_reactor:
+            self._withdraw()
             raise DeadlockError("the reactor's thread must not wait for a result: use add_done_callback")
         try:
             if here.runtime is None:
@@ -195,16 +204,38 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
     def _wait_in_worker(self, timeout: float | None) -> None:
         assert here.runtime is not None
         asker = here.actor
-        if asker is not None:
-            # Who gives up some day does not close a circle for the others: they will get their reply then.
-            asker.actor_waits_for = self if timeout is None else None
-            _refuse_circle(asker, self)
         try:
+            if asker is not None:
+                # Who gives up some day does not close a circle for the others: they will get their reply then.
+                asker.actor_waits_for = self if timeout is None else None
+                self._refuse_circle(asker)
             with here.runtime.pool.waiting():
                 super().exception(timeout)
         finally:
             if asker is not None:
                 asker.actor_waits_for = None
+
+    def _refuse_circle(self, asker: Actor) -> None:
+        """Raise where the actors waited for, from that of this future on, lead back to *asker*.
+
+        Each waiter writes what it waits for before it looks; so of the actors of a
+        circle at least the last to come sees all of it.
+        """
+        circle = _find_circle(asker, self)
+        if circle is not None:
+            self._withdraw()
+            names = " -> ".join(map(str, circle))
+            raise DeadlockError(f"{asker} would wait for ever for a reply, in a circle: {names}")
+
+    def _withdraw(self) -> None:
+        """Take back the messages that the current actor has sent for this future, for which it can not wait.
+
+        Else they would be handled when the circle is broken; and their handlers, who ask again, would begin it anew.
+        """
+        if self.asked_by is not None and self.asked_by is here.actor:
+            self.cancel()
+        for source in self.sources:
+            source._withdraw()
 
     def _call_hook(self, timeout: float | None) -> None:
         """Have the hook make the result: once, whoever else wants it. What it raises is raised; it may try again."""
@@ -314,26 +345,24 @@ def disown_futures() -> None:
     _generation += 1
 
 
-def _refuse_circle(asker: Actor, future: Future[Any]) -> None:
-    """Raise where the actors waited for, from that of *future* on, lead back to *asker*.
-
-    Each waiter writes what it waits for before it looks; so of the actors of a
-    circle at least the last to come sees all of it.
-    """
-    seen = [asker]
-    other = None if future.done() else future.awaited_actor
-    while other is not None and other not in seen:
-        seen.append(other)
-        other = _awaited_by(other)
-    if other is asker:
-        circle = " -> ".join(str(a) for a in [*seen, asker])
-        raise DeadlockError(f"{asker} would wait for ever for a reply, in a circle: {circle}")
-
-
-def _awaited_by(actor: Actor) -> Actor | None:
-    """The actor that *actor* waits for; None as soon as the reply is there, even if it has not woken up yet."""
-    future = actor.actor_waits_for
-    return None if future is None or future.done() else future.awaited_actor
+def _find_circle(asker: Actor, future: Future[Any]) -> list[Actor] | None:
+    """The actors that wait for each other, from *asker*, who will wait for *future*, back to it; None: it may wait."""
+    seen: set[int] = set()
+    unseen: list[tuple[Future[Any], list[Actor]]] = [(future, [asker])]
+    while unseen:
+        awaited, path = unseen.pop()
+        if awaited.done():  # the reply is there, even if who waits for it has not woken up yet
+            continue
+        unseen.extend((source, path) for source in awaited.sources)
+        actor = awaited.awaited_actor
+        if actor is asker:
+            return [*path, asker]
+        if actor is not None and id(actor) not in seen:
+            seen.add(id(actor))
+            following = actor.actor_waits_for
+            if following is not None:
+                unseen.append((following, [*path, actor]))
+    return None
 
 
 class _Countdown:
@@ -368,6 +397,8 @@ def _derive(sources: list[Any], compute: Callable[[list[Any]], M]) -> Future[M]:
             derived.offer(compute([s.result(0) for s in sources]))
         except BaseException as error:
             derived.offer_exception(error)
+        finally:
+            derived.sources = ()
 
     def ready() -> None:
         if not here.on_reactor or here.runtime is None:
@@ -378,7 +409,7 @@ def _derive(sources: list[Any], compute: Callable[[list[Any]], M]) -> Future[M]:
         except RuntimeError:  # the workers are gone already
             derived.offer_exception(pykka.ActorDeadError(here.runtime.why_closed()))
 
-    derived.awaited_actor = next((s.awaited_actor for s in sources if s.awaited_actor is not None), None)
+    derived.sources = sources
     countdown = _Countdown(len(sources), ready)
     for source in sources:
         source.add_done_callback(countdown)
