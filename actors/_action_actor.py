@@ -9,7 +9,8 @@ Dies of: its end. Whatever happens, the future is set.
 
 Lives on the reactor. The first batch of parts is started by the thread that
 starts the action, so that errors reach the caller; those after it by workers,
-since a handle of the user's making may block. Lifecycle handlers run in workers.
+since a handle of the user's making may block. Lifecycle handlers run in workers;
+when the last of them has been told of the end, all who wait for it are.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pykka
@@ -70,7 +71,7 @@ class Part(Protocol):
 class ActionRun:
     """One run of an action: made by its handle, changed by its actor alone, read by everybody."""
 
-    __slots__ = ("action", "address", "done", "life", "lifecycle", "parent", "parts", "permit", "runtime")
+    __slots__ = ("action", "address", "done", "life", "lifecycle", "over", "parent", "parts", "permit", "runtime")
 
     def __init__(self, action: Action, life: ActionLife) -> None:
         self.action = action
@@ -82,6 +83,8 @@ class ActionRun:
         self.done: Future[Any] = Future()
         """Set to the handle when the run is over; or will never begin, as the action that should start it has ended."""
         self.done.set_running_or_notify_cancel()  # so that who cancels a wait never cancels the run
+        self.over = self.done
+        """Where there are lifecycle handlers, a future of their own, set before they are told of the end."""
         self.permit = [True]
         """To start it. Whoever pops it may; popping is atomic, so of two threads one may."""
         self.parent: str | None = None
@@ -95,7 +98,12 @@ class ActionRun:
         try:
             self.runtime.bus.tell(self.address, event)
         except pykka.ActorDeadError:
-            self.done.offer(self.action)
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Nobody is left who could tell of the end: let nobody wait for it."""
+        self.over.offer(self.action)
+        self.done.offer(self.action)
 
     def start_parts(self, batch: range) -> None:
         """Start a batch, and have the actor told of it and of all ends. In the thread of who starts, or a worker.
@@ -132,10 +140,18 @@ class ActionRun:
             if self.parent is not None:
                 facts["part_of"] = self.parent
             journal.event("action.started", actor=self.address, at=self.life.start_date, **facts)
-        self.action._call_handlers(self.lifecycle, "start", self.runtime)
+        if self.lifecycle:
+            self.over = Future()
+            self.action._call_handlers(self.lifecycle, "start", self.runtime)
 
-    def finish(self) -> None:
-        """Tell everybody that it is over. On the reactor; in the thread of who starts it if there are no parts."""
+    def finish(self, retire: Callable[[], None]) -> None:
+        """Tell the log and the handlers that it is over, and then everybody else.
+
+        On the reactor; in the thread of who starts it if there are no parts.
+
+        Args:
+            retire: is called at the very end, on the reactor or in a worker.
+        """
         action = self.action
         journal = current_journal()
         if journal is not None:
@@ -143,9 +159,17 @@ class ActionRun:
             if self.life.error_reason is not None:
                 facts["error"] = self.life.error_reason
             journal.event("action.ended", actor=self.address, **facts, **action._facts_of_parts(self.parts))
-        self.done.offer(action)
-        action._call_handlers(self.lifecycle, "end", self.runtime)
-        action._let_go(self.parts)
+        if self.lifecycle:
+            self.over.offer(action)
+            action._call_handlers(self.lifecycle, "end", self.runtime, then=functools.partial(self._finished, retire))
+        else:
+            self._finished(retire)
+
+    def _finished(self, retire: Callable[[], None]) -> None:
+        """Tell all who wait."""
+        retire()
+        self.done.offer(self.action)
+        self.action._let_go(self.parts)
 
 
 class ActionActor(Actor):
@@ -171,11 +195,11 @@ class ActionActor(Actor):
 
     def on_failure(self, *_: Any) -> None:
         """Never leave anybody waiting, even when this actor breaks."""
-        self._run.done.offer(self._run.action)
+        self._run.give_up()
 
     def on_stop(self) -> None:
         """Nor when it is stopped from outside."""
-        self._run.done.offer(self._run.action)
+        self._run.give_up()
 
     def _do(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -185,8 +209,7 @@ class ActionActor(Actor):
                 for index in effect.parts:
                     self._kill_part(self._run.parts[index])
             elif type(effect) is Ended:
-                self._run.finish()
-                self.actor_runtime.bus.retire(self)
+                self._run.finish(functools.partial(self.actor_runtime.bus.retire, self))
 
     def _start_batch(self, batch: range) -> None:
         runtime = self.actor_runtime

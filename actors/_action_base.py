@@ -8,8 +8,10 @@ processes is data: one look at `ok` tells.
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from ..protocols.expect import compile_patterns
@@ -34,21 +36,23 @@ if TYPE_CHECKING:
 
 __all__ = ["Action", "ActionLifecycleHandler"]
 
+logger = logging.getLogger("regisseur")
+
 
 class ActionLifecycleHandler:
     """Told of the start and the end of actions; override what you need.
 
-    Called in a worker thread. The calls for one action come in order, one at a time.
+    Called in a worker thread. The calls for one action come in order, one at a time. What they raise is logged.
     """
 
     def start(self, action: Any) -> None:
         """*action* has been started; its processes start at this moment."""
 
     def end(self, action: Any) -> None:
-        """*action* has ended. Who waits for it does not wait for this call."""
+        """*action* has ended. Who waits for it, and an action of which it is a part, go on after this call."""
 
     def reset(self, action: Any) -> None:
-        """*action* was reset to be started again. `Action.reset` does not wait for this call."""
+        """*action* is being reset, to be started again. Called in the thread that resets it."""
 
 
 class Action:
@@ -202,7 +206,7 @@ class Action:
             if type(effect) is StartParts:
                 run.start_parts(effect.parts)
             elif type(effect) is Ended:
-                run.finish()
+                run.finish(lambda: None)
         return self
 
     def run(self, timeout: Duration = None) -> Self:
@@ -210,7 +214,9 @@ class Action:
         return self.start().wait(timeout)
 
     def wait(self, timeout: Duration = None) -> Self:
-        """Wait until it has ended, or until *timeout* is over.
+        """Wait until it has ended and its lifecycle handlers know, or until *timeout* is over.
+
+        A lifecycle handler of the action itself may wait for it too: it does not wait for the handlers.
 
         Args:
             timeout: seconds, or what `get_seconds` takes; None: as long as it takes. The action goes on after it.
@@ -221,8 +227,9 @@ class Action:
         run = self._run
         if not self._will_end():
             raise ValueError(f"{self!r} was not started: call start() or run() first")
+        in_handler = self._handler_queue is not None and self._handler_queue[1].runs_here
         with contextlib.suppress(Timeout):
-            run.done.result(get_seconds(timeout))
+            (run.over if in_handler else run.done).result(get_seconds(timeout))
         return self
 
     def kill(self) -> Self:
@@ -236,10 +243,10 @@ class Action:
 
     def reset(self) -> Self:
         """Kill it and wait if it runs, then return it and all its processes to the state before the start."""
-        if self.running:
+        if self.started:
             self.kill().wait()
-        if self.lifecycle_handlers:
-            self._call_handlers(self.lifecycle_handlers, "reset", current_runtime())
+        for handler in self.lifecycle_handlers:
+            self._call_handler(handler, "reset")
         for part in self._parts():
             part.reset()
         self._run = self._new_run()
@@ -313,12 +320,13 @@ class Action:
         sub_stats = [part.stats() for part in parts]
         return Report.aggregate_stats({**Report.empty_stats(), "name": self.name, "sub_stats": sub_stats})
 
-    def _given(self) -> list[str]:
-        """The arguments, for repr."""
-        return [] if self._name is None else [f"name={self._name!r}"]
+    def _arguments(self) -> list[str]:
+        """The arguments without a name, for repr."""
+        return []
 
     def __repr__(self) -> str:
-        return style.object_repr(f"{type(self).__name__}({', '.join(self._given())})")
+        given = self._arguments() + ([] if self._name is None else [f"name={self._name!r}"])
+        return style.object_repr(f"{type(self).__name__}({', '.join(given)})")
 
     def __str__(self) -> str:
         stats = self.stats()
@@ -327,7 +335,7 @@ class Action:
         facts += [f"{key}={value}" for key, value in stats.items() if key.startswith("num_")]
         if self.error_reason is not None:
             facts.append(f"error_reason={self.error_reason!r}")
-        return f"<{style.object_repr(type(self).__name__)}({', '.join([*facts, f'ok={self.ok}'])})>"
+        return f"<{style.object_repr(type(self).__name__)}({', '.join([*self._arguments(), *facts, f'ok={self.ok}'])})>"
 
     # -- called by its run -----------------------------------------------------------------
 
@@ -345,14 +353,26 @@ class Action:
         """What the log says of *parts* when the action has ended."""
         return {"processes": [part._run.address for part in parts]}
 
-    def _call_handlers(self, handlers: Sequence[Any], hook: str, runtime: Runtime) -> None:
-        """Have the lifecycle handlers called in a worker, after those calls that were asked for before."""
-        if not handlers:
-            return
+    def _call_handlers(
+        self, handlers: Sequence[Any], hook: str, runtime: Runtime, then: Callable[[], None] | None = None
+    ) -> None:
+        """Have the lifecycle handlers called in a worker, after those calls that were asked for before; and *then*."""
         if self._handler_queue is None or self._handler_queue[0] is not runtime:
             self._handler_queue = (runtime, HandlerQueue(runtime.pool, lambda: None))
-        for handler in handlers:
-            self._handler_queue[1].submit(lambda h=handler: getattr(h, hook)(self))  # type: ignore[misc]  # binds early
+        try:
+            for handler in handlers:
+                self._handler_queue[1].submit(functools.partial(self._call_handler, handler, hook))
+            if then is not None:
+                self._handler_queue[1].submit(then)
+        except RuntimeError:  # the runtime has been stopped: nobody is called any more
+            if then is not None:
+                then()
+
+    def _call_handler(self, handler: Any, hook: str) -> None:
+        try:
+            getattr(handler, hook)(self)
+        except Exception:
+            logger.exception("a lifecycle handler of %s failed on its %s", self, hook)
 
 
 def _sub_actions(parts: Iterable[Part]) -> Iterator[Action]:

@@ -60,11 +60,11 @@ class ActionGroup(Action):
     def _facts_of_parts(self, parts: Sequence[Any]) -> dict[str, Any]:
         return {}  # each of them has told the log of which action it is a part
 
-    def _given(self) -> list[str]:
+    def _arguments(self) -> list[str]:
         shown = [repr(action) for action in self.actions[:_SHOWN]]
         if len(self.actions) > _SHOWN:
             shown.append(f"... {len(self.actions) - _SHOWN} more")
-        return [f"[{', '.join(shown)}]", *super()._given()]
+        return [f"[{', '.join(shown)}]"]
 
 
 class ParallelActions(ActionGroup):

@@ -30,5 +30,5 @@ class Local(Action):
     def _default_name(self) -> str:
         return name_from_cmdline(self.cmd)
 
-    def _given(self) -> list[str]:
-        return [repr(self.cmd), *super()._given()]
+    def _arguments(self) -> list[str]:
+        return [repr(self.cmd)]

@@ -85,8 +85,6 @@ class Diary(ActionLifecycleHandler):
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.threads: set[str] = set()
-        self.ended = threading.Event()
-        self.reset_done = threading.Event()
 
     def _note(self, note: str) -> None:
         self.notes.append(note)
@@ -97,11 +95,9 @@ class Diary(ActionLifecycleHandler):
 
     def end(self, action: Any) -> None:
         self._note(f"end {action.ended}")
-        self.ended.set()
 
     def reset(self, action: Any) -> None:
         self._note("reset")
-        self.reset_done.set()
 
 
 def all_ended(processes: Iterable[Process]) -> bool:
@@ -134,8 +130,7 @@ def test_an_action_without_processes_ends_at_once_and_is_ok(stage: Stage) -> Non
 
     assert action.ended
     assert action.finished_ok
-    assert action.future.done()
-    assert diary.ended.wait(DEADLINE)
+    assert action.wait(DEADLINE).future.done()
     assert diary.notes == ["start", "end True"]
     assert action.reset().run().ended
 
@@ -338,20 +333,52 @@ async def _await(action: Action) -> Action:
 # -- handlers --------------------------------------------------------------------------------------
 
 
-def test_lifecycle_handlers_are_called_in_order_in_workers(stage: Stage) -> None:
+def test_lifecycle_handlers_are_called_in_order_in_workers_and_at_reset_here(stage: Stage) -> None:
     diary = Diary()
     action = stage.action("true", lifecycle_handlers=[diary])
     for _ in range(3):
-        action.run(DEADLINE).reset()
-        assert diary.reset_done.wait(DEADLINE)
-        diary.reset_done.clear()
+        action.run(DEADLINE)
+        assert all("worker" in name for name in diary.threads)
+        action.reset()
+        assert threading.current_thread().name in diary.threads
+        diary.threads.clear()
 
-    assert diary.notes[::3] == ["start"] * 3
-    assert [note.split()[0] for note in diary.notes] == ["start", "end", "reset"] * 3
-    assert all("worker" in name for name in diary.threads)
+    assert diary.notes == ["start", "end True", "reset"] * 3
 
 
-def test_a_handler_that_raises_or_blocks_stops_nothing_else(stage: Stage) -> None:
+def test_who_waits_goes_on_when_the_handlers_know_of_the_end(stage: Stage) -> None:
+    leave = threading.Event()
+
+    class Slow(ActionLifecycleHandler):
+        def end(self, action: Any) -> None:
+            assert leave.wait(DEADLINE)
+
+    diary = Diary()
+    action = stage.action("true", lifecycle_handlers=[Slow(), diary]).start()
+    action.wait(0.05)
+
+    assert not action.future.done()
+    leave.set()
+    assert action.wait(DEADLINE).finished_ok
+    assert diary.notes == ["start", "end True"]
+
+
+def test_a_handler_may_wait_for_its_own_action(stage: Stage) -> None:
+    seen: list[tuple[str, bool]] = []
+
+    class Patient(ActionLifecycleHandler):
+        def start(self, action: Any) -> None:
+            seen.append(("start", action.wait(DEADLINE).ended))
+
+        def end(self, action: Any) -> None:
+            seen.append(("end", action.wait(DEADLINE).ended))
+
+    stage.action("true", lifecycle_handlers=[Patient()]).run(DEADLINE)
+
+    assert seen == [("start", True), ("end", True)]
+
+
+def test_a_handler_that_raises_or_blocks_stops_no_other_action(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     leave = threading.Event()
 
     class Bad(ActionLifecycleHandler):
@@ -360,13 +387,15 @@ def test_a_handler_that_raises_or_blocks_stops_nothing_else(stage: Stage) -> Non
             raise RuntimeError("out of order")
 
     diary = Diary()
-    blocked = stage.action("true", lifecycle_handlers=[Bad(), diary]).start()
+    blocked = stage.action("true", lifecycle_handlers=[Bad(), diary], name="mine").start()
 
-    assert blocked.wait(DEADLINE).finished_ok
     assert stage.action("true").run(DEADLINE).finished_ok
     leave.set()
-    assert diary.ended.wait(DEADLINE)
+    assert blocked.wait(DEADLINE).finished_ok
     assert diary.notes == ["start", "end True"]
+    assert [record.getMessage().partition(",")[0] for record in caplog.records if record.exc_info] == [
+        "a lifecycle handler of <Action(name=mine"
+    ]
 
 
 # -- what it tells -----------------------------------------------------------------------------------
@@ -415,7 +444,7 @@ def test_an_action_says_what_it_is(stage: Stage) -> None:
     local.name = "greeting"
     assert local.name == "greeting"
     text = str(local.run(DEADLINE))
-    assert text.startswith("<Local(name=greeting, started=True, ended=True, killed=False, start_date=20")
+    assert text.startswith("<Local('echo   hello', name=greeting, started=True, ended=True, killed=False, ")
     assert text.endswith("num_ok=1, num_finished_ok=1, ok=True)>")
 
 
