@@ -280,14 +280,13 @@ class ProcessActor(Actor):
         try:
             if journal is not None and run.life.pid is not None:
                 log_end(journal, run, warning=warning)
+            if warning and self.actor_runtime.running:  # else it ends because the program does
+                self.actor_runtime.pool.submit(functools.partial(warn, run))
         except Exception:
-            logger.exception("the end of %s could not be logged", run.process)
+            logger.exception("the end of %s could not be told", run.process)
         finally:
             self.actor_runtime.bus.retire(self)
             run.done.offer(run.process)
-        if warning and self.actor_runtime.running:  # else it ends because the program does
-            with contextlib.suppress(RuntimeError):  # the runtime has been stopped meanwhile
-                self.actor_runtime.pool.submit(functools.partial(warn, run))
 
     def _call_lifecycle(self, hook: str) -> None:
         assert self._queue is not None

@@ -220,7 +220,7 @@ class ProcessLife:
     def _force(self, event: ForceDue) -> list[Effect]:
         if self.state != "running" or self.forced_kill:
             return _NONE
-        self.forced_kill = True
+        self.killed = self.forced_kill = True
         return [Send(signal.SIGKILL)]
 
     def _output_ended(self, event: OutputEnded) -> list[Effect]:
@@ -253,6 +253,10 @@ class ProcessLife:
         return self._end(event.at)
 
     def _end(self, at: float) -> list[Effect]:
+        self.started = True
+        if self.start_date is None:  # told of by somebody who was not told to start it
+            self.start_date = at
+        self.kills_wanted = ()
         self.state = "ended"
         self.end_date = at
         self.ended = True  # the last of all: who sees it, in any thread, sees the rest

@@ -188,7 +188,7 @@ def _encode(text: str | bytes, what: str) -> bytes:
     except UnicodeEncodeError as error:
         raise OSError(errno.EINVAL, f"{what} can't be encoded ({error.reason})", ascii(text)) from None
     if b"\0" in encoded:  # C would silently take what stands before it
-        raise OSError(errno.EINVAL, f"null byte in {what}", ascii(text))
+        raise OSError(errno.EINVAL, f"null byte in {what}", ascii(os.fsdecode(encoded)))
     return encoded
 
 
