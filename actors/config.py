@@ -15,11 +15,12 @@ file (get_user_config_filename), then REGISSEUR_* variables; settings.py tells h
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ..protocols.ansi import STYLES
 from ._values import (
@@ -58,8 +59,12 @@ __all__ = [
     "make_default_connection_params",
     "refuse_old_arguments",
     "refuse_old_names",
+    "refusing_old_arguments",
     "renamed",
 ]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 SSH = 0
 """Run commands by ssh."""
@@ -202,11 +207,54 @@ default_connection_params = ConfigurationDict("default_connection_params", _CONN
 """How hosts are reached, where neither a Host nor the connection_params of a call say otherwise."""
 
 
+_OLD_NAMES = {
+    "connexion_params": "connection_params",
+    "default_connexion_params": "default_connection_params",
+    "default_frontend_connexion_params": "default_frontend_connection_params",
+    "frontend_connexion_params": "frontend_connection_params",
+    "make_connexion_params": "make_connection_params",
+    "make_default_connexion_params": "make_default_connection_params",
+    "node_connexion_params": "node_connection_params",
+    "options_parser": "args_parser",
+    "set_style": "style.set(name, text) or style.<name>(text)",
+}
+
+
+def renamed(name: str) -> str | None:
+    """Return the sentence that tells a script what *name* is called now; None where it is not an old name."""
+    new = _OLD_NAMES.get(name)
+    return None if new is None else f"{name} is gone: write {new} instead"
+
+
+def refuse_old_arguments(callee: str, names: Iterable[str]) -> None:
+    """Raise where one of *names*, the keyword arguments of a call of *callee*, is an old one.
+
+    Raises:
+        TypeError: it tells the new name.
+    """
+    for name in names:
+        if sentence := renamed(name):
+            raise TypeError(f"{callee}: {sentence}")
+
+
+def refusing_old_arguments(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Make calls of *function* by an old keyword tell the new one, as `refuse_old_arguments` does."""
+
+    @functools.wraps(function)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        if kwargs:
+            refuse_old_arguments(function.__name__, kwargs)
+        return function(*args, **kwargs)
+
+    return call
+
+
 def make_default_connection_params() -> dict[str, Any]:
     """Return new connection parameters, all at the values that they have without configuration."""
     return dict(_CONNECTION_DEFAULTS)
 
 
+@refusing_old_arguments
 def make_connection_params(
     connection_params: Mapping[str, Any] | None = None, default_params: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -240,25 +288,6 @@ def load_configuration(filename: str, dicts_confs: Iterable[tuple[MutableMapping
             target.update(file.sections.get(section, {}))
 
 
-_OLD_NAMES = {
-    "connexion_params": "connection_params",
-    "default_connexion_params": "default_connection_params",
-    "default_frontend_connexion_params": "default_frontend_connection_params",
-    "frontend_connexion_params": "frontend_connection_params",
-    "make_connexion_params": "make_connection_params",
-    "make_default_connexion_params": "make_default_connection_params",
-    "node_connexion_params": "node_connection_params",
-    "options_parser": "args_parser",
-    "set_style": "style.set(name, text) or style.<name>(text)",
-}
-
-
-def renamed(name: str) -> str | None:
-    """Return the sentence that tells a script what *name* is called now; None where it is not an old name."""
-    new = _OLD_NAMES.get(name)
-    return None if new is None else f"{name} is gone: write {new} instead"
-
-
 def refuse_old_names(module: str) -> Callable[[str], Any]:
     """Return a ``__getattr__`` for *module* under which an old name raises an error that tells the new one.
 
@@ -271,17 +300,6 @@ def refuse_old_names(module: str) -> Callable[[str], Any]:
         raise AttributeError(f"module {module!r} has no attribute {name!r}", name=name)
 
     return module_getattr
-
-
-def refuse_old_arguments(callee: str, names: Iterable[str]) -> None:
-    """Raise where one of *names*, the keyword arguments of a call of *callee*, is an old one.
-
-    Raises:
-        TypeError: it tells the new name.
-    """
-    for name in names:
-        if sentence := renamed(name):
-            raise TypeError(f"{callee}: {sentence}")
 
 
 if not TYPE_CHECKING:  # a checker would take it that every name exists

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 from ..protocols.ssh import auth_options, rewrite_address, tool_argv
-from .config import make_connection_params
+from .config import make_connection_params, refusing_old_arguments
 from .exception import ConfigurationError
 
 __all__ = [
@@ -26,6 +26,7 @@ _Text: TypeAlias = str | Literal[False] | None
 _Port: TypeAlias = int | Literal[False] | None
 
 
+@refusing_old_arguments
 def get_ssh_scp_auth_options(
     user: _Text = None,
     keyfile: _Text = None,
@@ -41,6 +42,7 @@ def get_ssh_scp_auth_options(
     return _auth(user, keyfile, port, make_connection_params(connection_params))
 
 
+@refusing_old_arguments
 def get_ssh_command(
     user: _Text = None,
     keyfile: _Text = None,
@@ -51,6 +53,7 @@ def get_ssh_command(
     return _command("ssh", "ssh_options", user, keyfile, port, connection_params)
 
 
+@refusing_old_arguments
 def get_scp_command(
     user: _Text = None,
     keyfile: _Text = None,
@@ -61,6 +64,7 @@ def get_scp_command(
     return _command("scp", "scp_options", user, keyfile, port, connection_params)
 
 
+@refusing_old_arguments
 def get_taktuk_connector_command(
     user: _Text = None,
     keyfile: _Text = None,
@@ -71,6 +75,7 @@ def get_taktuk_connector_command(
     return _command("taktuk_connector", "taktuk_connector_options", user, keyfile, port, connection_params)
 
 
+@refusing_old_arguments
 def get_rewritten_host_address(host_addr: str, connection_params: Mapping[str, Any] | None = None) -> str:
     """Return the address to connect to for *host_addr*: what host_rewrite_func makes of it.
 

@@ -158,6 +158,18 @@ class CombinationSet(MutableSet[Any]):
             for value in list(other):
                 self.discard(value)
 
+    def intersection_update(self, *others: Iterable[Any]) -> None:
+        """Take out the elements that one of *others* lacks."""
+        self._members = dict.fromkeys(self.intersection(*others))
+
+    def symmetric_difference_update(self, other: Iterable[Any]) -> None:
+        """Take the elements of *other* out where they are in, and add those that are not."""
+        for value in CombinationSet(other):
+            if value in self:
+                self.discard(value)
+            else:
+                self.add(value)
+
     def union(self, *others: Iterable[Any]) -> CombinationSet:
         """A set of these elements, then those of *others*."""
         made = self.copy()
@@ -174,6 +186,12 @@ class CombinationSet(MutableSet[Any]):
         """A set of the elements that are in all *others*."""
         members = [CombinationSet(other) for other in others]
         return self.of_distinct([each for each in self if all(each in other for other in members)])
+
+    def symmetric_difference(self, other: Iterable[Any]) -> CombinationSet:
+        """A set of the elements that are in one of the two sets only: these first."""
+        made = self.copy()
+        made.symmetric_difference_update(other)
+        return made
 
     def issubset(self, other: Iterable[Any]) -> bool:
         """Whether every element is in *other*."""

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..actors.journal import Journal, set_journal
 from ..actors.log import logger as top_logger
+from ._old_idioms import explain_old_idiom
 from .log import JournalHandler, logger
 from .outputs import copy_outputs, redirect_outputs, restore_outputs
 from .rundir import Outcome, RunDirectory, newest_run
@@ -205,6 +206,7 @@ def _recorded(run: RunDirectory, engine: str, arguments: list[str]) -> Iterator[
             try:
                 yield
             except BaseException as error:
+                explain_old_idiom(error)
                 outcome, details = _failure(error)
                 raise
             finally:

@@ -31,6 +31,7 @@ from regisseur.actors.config import (
 )
 from regisseur.actors.exception import ConfigurationError
 from regisseur.actors.settings import ConfigurationDict
+from regisseur.actors.ssh_utils import get_ssh_command
 
 configuration = config.configuration
 default_connection_params = config.default_connection_params
@@ -523,3 +524,10 @@ def test_an_old_argument_tells_the_new_one() -> None:
     refuse_old_arguments("Remote", ["name", "connection_params"])
     with pytest.raises(TypeError, match="Remote: connexion_params is gone: write connection_params"):
         refuse_old_arguments("Remote", {"connexion_params": {}})
+
+
+def test_functions_that_take_connection_parameters_refuse_the_old_keyword() -> None:
+    with pytest.raises(TypeError, match="make_connection_params: connexion_params is gone: write connection_params"):
+        make_connection_params(connexion_params={"user": "root"})  # type: ignore[call-arg]  # which is the point
+    with pytest.raises(TypeError, match="get_ssh_command: connexion_params is gone: write connection_params"):
+        get_ssh_command(connexion_params={"user": "root"})  # type: ignore[call-arg]  # as above

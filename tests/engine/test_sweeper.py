@@ -549,6 +549,17 @@ class TestCombinationSet:
         with pytest.raises(KeyError):
             mine.remove(2)
 
+    def test_it_has_all_methods_of_a_set(self) -> None:
+        mine = CombinationSet([3, 1, 2])
+
+        assert list(mine.symmetric_difference([2, 9])) == [3, 1, 9]
+        mine.symmetric_difference_update(mine)
+        assert list(mine) == []
+        mine.update([5, 4, 3])
+        mine.intersection_update([3, 5], {5, 3, 1})
+        assert list(mine) == [5, 3]
+        assert {name for name in dir(set) if not name.startswith("_")} <= set(dir(mine))
+
     def test_plain_dicts_are_found_in_it(self) -> None:
         mine = CombinationSet(sweep({"a": [1, [2]]}))
 
