@@ -10,7 +10,7 @@ import pytest
 
 from regisseur.engine._old_idioms import explain_old_idiom
 
-PROCESS = SimpleNamespace(ok=True, processes=[], stdout="", own=3, run=lambda: PROCESS)
+PROCESS: Any = SimpleNamespace(ok=True, processes=[], stdout="", own=3, run=lambda: PROCESS)
 
 
 def notes_of(expression: str, directory: Path) -> list[str]:
@@ -43,7 +43,7 @@ def test_calling_an_attribute_of_processes_tells_to_leave_the_parentheses_out(
 
 
 @pytest.mark.parametrize(
-    "expression", ["ok = 1; ok()", "process.own()", "process.nothing()", "True()", "1 / 0", "process.run(1)"]
+    "expression", ["ok = 1; ok()", "process.own()", "process.nothing()", "bool(1)()", "1 / 0", "process.run(1)"]
 )
 def test_other_errors_are_left_alone(expression: str, tmp_path: Path) -> None:
     assert notes_of(expression, tmp_path) == []
