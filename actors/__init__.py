@@ -158,5 +158,14 @@ __all__ = [
     "wait_multiple_actions",
 ]
 
-if not TYPE_CHECKING:
-    __getattr__ = refuse_old_names(__name__)  # an old name gets an error that names the new way
+if TYPE_CHECKING:
+    __version__: str
+else:
+    _refuse_old_name = refuse_old_names(__name__)  # with an error that names the new way
+
+    def __getattr__(name: str) -> str:
+        if name == "__version__":
+            from importlib.metadata import version  # here, so that importing the package stays fast
+
+            return version("regisseur")
+        return _refuse_old_name(name)
