@@ -137,7 +137,7 @@ def test_a_task_that_came_while_a_worker_took_another_is_not_forgotten(clock: Cl
     """The only worker has its next task in hand but does not say so yet: nobody must count on it for the task after."""
     pool = WorkerPool(cast("Any", clock), "pool", core=1, limit=6)
     run(pool, lambda: None).get(timeout=DEADLINE)
-    taking = threading.Event()
+    idle, taking = threading.Event(), threading.Event()
 
     class SlowToTell:
         """The pool's queue, whose get() returns late."""
@@ -146,6 +146,7 @@ def test_a_task_that_came_while_a_worker_took_another_is_not_forgotten(clock: Cl
             self.put, self.qsize, self.empty, self._queue = queue.put, queue.qsize, queue.empty, queue
 
         def get(self, timeout: float) -> Any:
+            idle.set()
             task = self._queue.get(timeout=timeout)
             if task is not None and not taking.is_set():
                 taking.set()
@@ -154,6 +155,7 @@ def test_a_task_that_came_while_a_worker_took_another_is_not_forgotten(clock: Cl
 
     pool._tasks = cast("Any", SlowToTell(pool._tasks))
     run(pool, lambda: None).get(timeout=DEADLINE)  # the worker leaves the old queue's get()
+    assert idle.wait(DEADLINE)
     run(pool, gates[1])
     assert taking.wait(DEADLINE)
     behind = run(pool, lambda: "ran")
