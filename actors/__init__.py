@@ -78,6 +78,7 @@ from .registry import ActorRegistry
 from .report import Report
 from .runtime import Runtime, current_runtime, stop_runtime, use_runtime
 from .serial import Serial
+from .supervision import ActorEnded, Child, RestartPolicy, SupervisionError, Supervisor, unwatch, watch
 from .time_utils import Timer, format_date, format_duration, get_seconds, get_unixts, sleep
 
 __all__ = [
@@ -92,11 +93,13 @@ __all__ = [
     "ActionsFailed",
     "Actor",
     "ActorDeadError",
+    "ActorEnded",
     "ActorProxy",
     "ActorRef",
     "ActorRegistry",
     "BlockingActor",
     "CallableProxy",
+    "Child",
     "ConfigurationError",
     "DeadlockError",
     "ExpectOutputHandler",
@@ -120,9 +123,12 @@ __all__ = [
     "RemoteProxy",
     "RemoteRef",
     "Report",
+    "RestartPolicy",
     "Runtime",
     "SequentialActions",
     "Serial",
+    "SupervisionError",
+    "Supervisor",
     "ThreadingActor",
     "ThreadingFuture",
     "Timeout",
@@ -152,10 +158,12 @@ __all__ = [
     "style",
     "traversable",
     "unpublish",
+    "unwatch",
     "use_runtime",
     "wait_all_actions",
     "wait_any_actions",
     "wait_multiple_actions",
+    "watch",
 ]
 
 if TYPE_CHECKING:

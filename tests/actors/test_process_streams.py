@@ -293,7 +293,7 @@ def test_each_thread_has_its_own_position() -> None:
 def test_expect_without_backtracking_sees_only_what_comes() -> None:
     process = Process("echo old; read x; echo new; exec sleep 1000", shell=True).start()
     process.expect("old", timeout=DEADLINE)
-    found = []
+    found: list[Any] = []
 
     def look() -> None:
         ready.set()
