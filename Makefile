@@ -23,7 +23,7 @@ help: ## list the targets
 
 .PHONY: demo
 demo: $(RUNTIME) ## run the demo: a parameter sweep over local processes, with a picture at the end
-	$(BIN)/regisseur demo $(ARGS)
+	$(BIN)/regisseur demo -C $(ARGS)
 
 .PHONY: test
 test: $(DEV) debian-packages ## run the tests

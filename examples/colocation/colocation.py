@@ -50,7 +50,7 @@ class Colocation(Engine):
             }
         )
         self.results = Results(Path(self.result_dir) / "results.csv")
-        self.sweeper = ParamSweeper(os.path.join(self.result_dir, "sweep"), combinations)
+        self.sweeper = ParamSweeper(os.path.join(self.result_dir, "sweep"), combinations, save_sweeps=True)
         # A row is written before its combination is done. Who was killed in between left a row: that counts.
         self.sweeper.done_batch(c for c in combinations if c in self.results and c not in self.sweeper.get_done())
 
