@@ -62,11 +62,13 @@ class Reactor:
         self._order = itertools.count()
         self._again: list[Callable[[], None]] = []
         self._stopping = False
+        self._teardown: Callable[[], None]
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    def start(self, setup: Callable[[], None]) -> None:
-        """Start the thread; *setup* is the first thing it calls. Any thread."""
+    def start(self, setup: Callable[[], None], teardown: Callable[[], None] = lambda: None) -> None:
+        """Start the thread; *setup* is the first thing it calls, and *teardown* the last. Any thread."""
         self._again.append(setup)
+        self._teardown = teardown
         self.thread.start()
 
     def stop(self) -> None:
@@ -129,6 +131,7 @@ class Reactor:
                         logger.exception("a handler of descriptor %d failed; the reactor goes on", fd)
             if self._timers:
                 self._run_timers()
+        self._call(self._teardown)
 
     def _wait_seconds(self) -> float:
         if self._again or self._stopping:

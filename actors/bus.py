@@ -404,7 +404,7 @@ class Bus:
             else:
                 error = pykka.ActorDeadError(f"{to} stopped before handling the message")
                 self.reply_error(sender, correlation, error)
-        else:
+        elif type(message) is not messages._ActorStop:
             with self._lock:
                 self.dead_letters += 1
                 number = self.dead_letters
@@ -451,20 +451,16 @@ class Bus:
         return next(self._numbers)
 
     def stop_actors(self) -> None:
-        """Have every actor that is left stop, so that its on_stop runs. The reactor's thread."""
-        for actor in list(self._actors.values()):
+        """Have every actor that is left stop, the last started first, with its on_stop. The reactor's thread."""
+        for actor in list(self._actors.values())[::-1]:
             if actor.blocking:
                 self._schedule(actor, Delivery(messages._ActorStop(), "", 0, 0))
             else:
                 actor._take(messages._ActorStop(), "", 0, 0)
         here.actor = None
 
-    def close(self, *, sockets: bool) -> None:
-        """Send nothing more, and end every future that waits.
-
-        Args:
-            sockets: close them: the reactor has ended.
-        """
+    def shut(self) -> None:
+        """Send nothing more, and end every future that waits."""
         with self._lock:
             self._closed = True
         reason = self._runtime.why_closed()
@@ -472,14 +468,19 @@ class Bus:
             asked = self._asked.pop(number, None)
             if asked is not None:
                 asked[0].offer_exception(pykka.ActorDeadError(reason))
+
+    def forget_actors(self) -> None:
+        """Mark those actors as stopped that are left: they are stuck. After `shut`."""
         for actor in list(self._actors.values()):
             ActorRegistry.unregister(actor.actor_ref)
             actor.actor_stopped.set()
         self._actors.clear()
         self._watchers.clear()
-        if sockets:
-            self._objects.clear()
-            self._context.destroy(linger=0)
+
+    def close(self) -> None:
+        """Close the sockets. After `shut`, and when the reactor has ended."""
+        self._objects.clear()
+        self._context.destroy(linger=0)
 
     def abandon(self) -> None:
         """In a forked child: refuse to send, and touch nothing that the parent still uses."""

@@ -81,7 +81,7 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
 
     __repr__ = concurrent.futures.Future.__repr__
 
-    # -- setting -------------------------------------------------------------------------------------------------------
+    # -- setting ---------------------------------------------------------------
 
     def set(self, value: T | None = None) -> None:
         """Set the result.
@@ -149,7 +149,7 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
                 self.set_running_or_notify_cancel()  # until then concurrent.futures.wait() would wait on
         return True
 
-    # -- reading -------------------------------------------------------------------------------------------------------
+    # -- reading ---------------------------------------------------------------
 
     def get(self, *, timeout: float | None = None) -> T:
         """The result, waiting for it at most *timeout* seconds; None: as long as it takes.
@@ -249,7 +249,7 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
         finally:
             self._hook_lock.release()
 
-    # -- combining -----------------------------------------------------------------------------------------------------
+    # -- combining -------------------------------------------------------------
 
     def set_get_hook(self, func: Callable[[float | None], T]) -> None:
         """Have *func* called with the timeout at the first `get`; what it returns is the result.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
 import secrets
 import threading
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from ._io import IoActor
 
 __all__ = ["Runtime", "current_runtime", "stop_runtime", "use_runtime"]
+
+logger = logging.getLogger("regisseur.runtime")
 
 _STOP_SECONDS = 2.0
 _SETTLE_SECONDS = 0.5  # for handlers and actors to react to the end of the processes
@@ -54,6 +57,8 @@ class Runtime:
         self.pool: WorkerPool
         self.reactor: Reactor
         self._io: IoActor | None = None
+        self._reactor_left = False
+        self._stuck = False  # the reactor does not leave, and will close what is its own when it does
         self._stop_hooks: list[Callable[[], None]] = []
         self._fork_hooks: list[Callable[[], None]] = []
 
@@ -77,7 +82,7 @@ class Runtime:
             self.reactor = Reactor(f"{self.name}-reactor")
             self._state = "running"
             _all.add(self)
-        self.reactor.start(self._enter_reactor)
+        self.reactor.start(self._enter_reactor, self._leave_reactor)
         return self
 
     def stop(self, timeout: float = _STOP_SECONDS) -> None:
@@ -107,14 +112,30 @@ class Runtime:
 
     def _stop_here(self, timeout: float) -> None:
         self.bus.call(self._end_children)
-        self.reactor.thread.join(timeout)
-        ended = not self.reactor.thread.is_alive()
-        if not ended:
-            self.reactor.stop()  # when it comes back from whatever holds it up
-        self.bus.close(sockets=ended)  # which wakes the workers that wait for a reply
+        # The reactor waits for busy workers to react; one that is about to stop all this is not busy.
+        with self.pool.waiting() if here.runtime is self else contextlib.nullcontext():
+            self.reactor.thread.join(timeout)
+        self.bus.shut()  # which wakes the workers that wait for a reply
         self.pool.stop(timeout)
-        if ended:
-            self.reactor.close()
+        self.bus.forget_actors()
+        with self._lock:
+            self._stuck = not self._reactor_left
+            if self._stuck:
+                self.reactor.stop()  # when it comes back from whatever holds it up
+            else:
+                self._close()
+
+    def _leave_reactor(self) -> None:
+        """The last that the reactor's thread does."""
+        with self._lock:
+            self._reactor_left = True
+            if self._stuck:
+                self._close()  # whoever has stopped the runtime could not wait any longer
+
+    def _close(self) -> None:
+        """Close the sockets and the epoll. After the reactor has left, and `Bus.shut`."""
+        self.bus.close()
+        self.reactor.close()
 
     def _end_children(self) -> None:
         """End all processes, then leave; in between, their actors tell whoever waits."""
@@ -140,11 +161,12 @@ class Runtime:
             self.reactor.call_again(lambda: self._settle(deadline, now, quiet))
 
     def _leave(self) -> None:
-        self.bus.stop_actors()
-        for hook in reversed(self._stop_hooks):
-            with contextlib.suppress(OSError):
-                hook()
-        self.reactor.stop()
+        try:
+            self.bus.stop_actors()
+            for hook in reversed(self._stop_hooks):
+                _run_hook(hook)
+        finally:
+            self.reactor.stop()
 
     def __enter__(self) -> Runtime:
         return self.start()
@@ -161,7 +183,7 @@ class Runtime:
             )
         return "the runtime has been stopped"
 
-    # -- for the parts that live here ---------------------------------------------
+    # -- for the parts that live here ------------------------------------------
 
     @property
     def io_address(self) -> str:
@@ -200,8 +222,7 @@ class Runtime:
         self._state = "stopped"
         self.bus.abandon()
         for hook in self._fork_hooks:
-            with contextlib.suppress(OSError):
-                hook()
+            _run_hook(hook)
         self.reactor.close()
 
 
@@ -247,6 +268,16 @@ def use_runtime(runtime: Runtime) -> Iterator[Runtime]:
     finally:
         with _lock:
             _current = previous
+
+
+def _run_hook(hook: Callable[[], None]) -> None:
+    """Call *hook*; what it raises is logged, for the others must have their turn."""
+    try:
+        hook()
+    except OSError:
+        pass  # what it wanted to close or end is gone
+    except Exception:
+        logger.exception("%r failed at the end of the runtime", hook)
 
 
 def _install_hooks() -> None:
