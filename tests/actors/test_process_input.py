@@ -8,6 +8,7 @@ import random
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -185,10 +186,12 @@ def test_what_is_asked_between_the_two_halves_of_a_start_is_not_lost(
     launch = Run.launch
 
     def slow_launch(run: Run, actor: ProcessActor) -> None:
-        assert run.process.started
-        others = threading.Thread(target=lambda: (process.write("early\n"), process.close_stdin()))
-        others.start()
-        others.join()
+        process: Any = run.process
+        assert process.started
+        for use in (lambda: process.write("early\n"), process.close_stdin):
+            other = threading.Thread(target=use)
+            other.start()
+            other.join()
         launch(run, actor)
 
     monkeypatch.setattr(Run, "launch", slow_launch)
