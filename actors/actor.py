@@ -39,6 +39,7 @@ __all__ = ["Actor", "BlockingActor", "ThreadingActor"]
 logger = logging.getLogger("regisseur.actors")
 
 _numbers = itertools.count(1)
+_LONGEST_REASON = 2000  # characters
 
 
 class StopFlag:
@@ -185,6 +186,18 @@ class Actor(pykka.Actor):
         """Send *message* to this actor after *delay* seconds; ``cancel()`` of the result takes it back. Thread-safe."""
         return self.actor_runtime.call_later(delay, lambda: self._tell_if_alive(message))
 
+    def actor_watch(self, ref: ActorRef[Any]) -> None:
+        """Have this actor told `ActorEnded` when the actor of *ref* has ended; at once if it has already."""
+        from .supervision import watch
+
+        watch(ref, self.actor_ref)
+
+    def actor_unwatch(self, ref: ActorRef[Any]) -> None:
+        """Take an `actor_watch` back."""
+        from .supervision import unwatch
+
+        unwatch(ref, self.actor_ref)
+
     def _tell_if_alive(self, message: Any) -> None:
         if not self.actor_stopped.is_set():
             self.actor_runtime.bus.tell(self.actor_address, message)
@@ -272,7 +285,7 @@ class Actor(pykka.Actor):
     def _tell_end(self, failure: BaseException | None) -> None:
         """Tell those who watch this actor. After its last hooks, so that what it held is free when they hear of it."""
         if failure is not None:
-            self.actor_stopped.failure = f"{type(failure).__name__}: {failure}"  # type: ignore[attr-defined]  # a StopFlag
+            self.actor_stopped.failure = _reason_of(failure)  # type: ignore[attr-defined]  # a StopFlag
         self.actor_runtime.bus.ended(self)
 
     @staticmethod
@@ -285,6 +298,15 @@ class Actor(pykka.Actor):
 
     def _start_actor_loop(self) -> None:
         raise NotImplementedError("an actor has no loop of its own: the bus runs it")
+
+
+def _reason_of(failure: BaseException) -> str:
+    """An exception as text that can travel, whatever it says of itself."""
+    try:
+        text = f"{type(failure).__name__}: {failure}"
+    except Exception:
+        text = type(failure).__name__
+    return text[:_LONGEST_REASON].encode(errors="backslashreplace").decode()
 
 
 _PYKKA_MESSAGES = frozenset({messages.ProxyCall, messages.ProxyGetAttr, messages.ProxySetAttr, messages._ActorStop})

@@ -107,7 +107,7 @@ class Bus:
         self._keeper: Any = None
         self.dead_letters = 0
         """How many messages found no actor."""
-        self._watchers: dict[str, list[Callable[[Actor], None]]] = {}
+        self._watchers: dict[str, dict[Callable[[Actor], None], None]] = {}  # the inner ones serve as ordered sets
 
     # -- sending ---------------------------------------------------------------
 
@@ -289,23 +289,29 @@ class Bus:
     def watch(self, address: str, watcher: Callable[[Actor], None]) -> bool:
         """Have *watcher* called, once and on the reactor, when the actor with this *address* has ended.
 
+        A watcher that equals one there is already takes its place.
+
         Returns:
             False if it has ended already: then *watcher* is not called. Nor is it where the whole runtime ends.
         """
         with self._lock:
             if address not in self._actors:
                 return False
-            self._watchers.setdefault(address, []).append(watcher)
+            self._watchers.setdefault(address, {})[watcher] = None
             return True
 
     def unwatch(self, address: str, watcher: Callable[[Actor], None]) -> None:
         """Take back a `watch`; harmless when there is none."""
         with self._lock:
-            watchers = self._watchers.get(address, [])
-            if watcher in watchers:
-                watchers.remove(watcher)
+            watchers = self._watchers.get(address, {})
+            watchers.pop(watcher, None)
             if not watchers:
                 self._watchers.pop(address, None)
+
+    def watchers(self, address: str) -> list[Callable[[Actor], None]]:
+        """Who watches the actor with this *address*, the first to come first."""
+        with self._lock:
+            return list(self._watchers.get(address, ()))
 
     def ended(self, actor: Actor) -> None:
         """Told by *actor* in its own thread: it has stopped, and its last hook is done."""
