@@ -179,16 +179,15 @@ class Bus:
         if type(bulk) is not bytes:
             bulk = bytes(memoryview(bulk))  # raises here what is not bytes, and not between the frames
         send = self._send
-        held: list[tuple[Any, ...]] = []
+        held: deque[tuple[Any, ...]] = deque([(frame, zmq.SNDMORE), (bulk,)])
         # A signal handler or finalizer that sends in between, in this very thread, must not do so in between.
-        self._send = lambda *arguments: held.append(arguments)
-        try:
-            send(frame, zmq.SNDMORE)
-            send(bulk)
-        finally:
-            self._send = send
-        for arguments in held:
-            send(*arguments)
+        while held:
+            self._send = lambda *arguments: held.append(arguments)
+            try:
+                while held:
+                    send(*held.popleft())
+            finally:
+                self._send = send
 
     def _send_object(self, kind: str, value: Any, to: str, sender: str, correlation: int, cause: int) -> None:
         number = next(self._numbers)

@@ -12,7 +12,7 @@ import pytest
 
 from performers import DEADLINE, Events, Gate, Performer, in_worker, wait_for_end
 from regisseur.actors.actor import Actor, BlockingActor
-from regisseur.actors.future import Timeout, get_all
+from regisseur.actors.future import Future, Timeout, get_all
 from regisseur.actors.ref import ActorRef
 from regisseur.actors.registry import ActorRegistry
 from regisseur.actors.runtime import Runtime
@@ -127,7 +127,7 @@ def test_a_failure_of_on_stop_is_logged_and_the_actor_has_stopped(
 
 
 def test_a_failure_of_on_failure_is_logged_too(
-    performer_class: type[Performer], events: Events, caplog: pytest.LogCaptureFixture
+    stage: Runtime, performer_class: type[Performer], events: Events, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Failing(performer_class):  # type: ignore[misc,valid-type]  # a class of either kind
         def on_failure(self, *details: Any) -> None:
@@ -135,9 +135,10 @@ def test_a_failure_of_on_failure_is_logged_too(
             raise RuntimeError("on_failure failure")
 
     ref = Failing.start(events)
+    ended: Future[None] = Future()
+    stage.bus.watch(ref.actor_address, lambda _: ended.set())
     ref.tell(lambda a: a.fail("first"))
-    wait_for_end(ref)
-    get_all([performer_class.start().ask(lambda a: None, block=False)], timeout=DEADLINE)  # so that it has been logged
+    ended.get(timeout=DEADLINE)
 
     assert "first" in caplog.text
     assert "on_failure failure" in caplog.text
