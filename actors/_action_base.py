@@ -31,7 +31,7 @@ from .time_utils import format_unixts, get_seconds
 if TYPE_CHECKING:
     import re
 
-    from .process import Process
+    from ._process import Process
     from .runtime import Runtime
 
 __all__ = ["Action", "ActionLifecycleHandler"]

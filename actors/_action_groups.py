@@ -10,7 +10,7 @@ from ._action_rule import ParallelLife, SequentialLife
 
 if TYPE_CHECKING:
     from ._action_actor import Part
-    from .process import Process
+    from ._process import Process
     from .report import Stats
 
 __all__ = ["ActionGroup", "ParallelActions", "SequentialActions"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..protocols.command import name_from_cmdline
 from ._action_base import Action
-from .process import Process
+from ._process import Process
 
 __all__ = ["Local"]
 

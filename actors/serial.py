@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any, ClassVar
 
-from .process import Process
+from ._process import Process
 
 __all__ = ["Serial", "serial_command"]
 
