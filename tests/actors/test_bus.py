@@ -342,10 +342,9 @@ def test_who_sends_between_two_frames_of_one_message_sends_behind_them(
 
     def send_and_be_interrupted(*arguments: Any) -> None:
         send(*arguments)
-        if len(arguments) == 2:  # the first frame of two
-            if interruptions:
-                bus.tell(collector.actor_address, "handler")
-                bus.tell(collector.actor_address, interruptions.pop(0))
+        if len(arguments) == 2 and interruptions:  # the first frame of two
+            bus.tell(collector.actor_address, "handler")
+            bus.tell(collector.actor_address, interruptions.pop(0))
 
     monkeypatch.setattr(bus, "_send", send_and_be_interrupted)
     collector.tell(OutputRead(1, b"whole"))
