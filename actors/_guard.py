@@ -20,7 +20,7 @@ __all__ = ["Guard"]
 
 logger = logging.getLogger("regisseur.io")
 
-_DELAY = 0.005  # seconds
+_DELAY = 0.02  # seconds
 
 
 class Guard:

@@ -237,10 +237,9 @@ class IoActor(Actor):
         self._tell(child.address, told)
 
     def _end_stream(self, child: Child, stream: int, fd: int, error: int) -> None:
-        if not error and self._take_exit(child):
-            return  # the usual case: its streams ended because it did
         self._close_output(child, stream, fd)
-        self._tell(child.address, OutputEnded(stream, error))
+        if error or not self._take_exit(child):  # mostly its streams have ended because it has
+            self._tell(child.address, OutputEnded(stream, error))
 
     def _close_output(self, child: Child, stream: int, fd: int) -> None:
         del child.outputs[stream]

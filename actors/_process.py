@@ -25,7 +25,7 @@ from ._environment import environment_block
 from ._process_actor import CloseStdin, ProcessActor, Write, call_hook
 from ._process_base import Duration, ProcessBase
 from ._process_log import input_facts
-from ._process_rule import KillWanted, ProcessLife, Start
+from ._process_rule import KillWanted, Start
 from ._sinks import StreamHandlers
 from .config import configuration
 from .future import Future
@@ -100,21 +100,20 @@ class Process(ProcessBase):
             "cwd": self._directory(),
             "pty": self.pty,
         }
-        kill_timeout = None if self.timeout is None else configuration["kill_timeout"]
-        handlers = {number: self._handlers_of(number) for number in run.streams}
-        life = ProcessLife(get_seconds(self.timeout), kill_timeout)
+        limits = (None, None) if self.timeout is None else (get_seconds(self.timeout), configuration["kill_timeout"])
+        handlers = (self._handlers_of(STDOUT), self._handlers_of(STDERR))
         try:
             run.permit.pop()
         except IndexError:  # another thread was faster
             return self
         run.adopt()
         run.spawn = spawn
-        run.life = life
-        for number, keep in ((STDOUT, self.default_stdout_handler), (STDERR, self.default_stderr_handler)):
-            run.streams[number].handlers = handlers[number]
-            run.streams[number].prepare(self.output_limit, keep=keep)
+        run.streams[STDOUT].prepare(handlers[0], self.output_limit, keep=self.default_stdout_handler)
+        run.streams[STDERR].prepare(handlers[1], self.output_limit, keep=self.default_stderr_handler)
         run.lifecycle = list(self.lifecycle_handlers)
         run.descendants = self.shell if self.kill_subprocesses is None else self.kill_subprocesses
+        life = run.life
+        life.timeout, life.kill_timeout = limits
         life.take(Start(time.time()))
         run.launch(ProcessActor(run))
         return self

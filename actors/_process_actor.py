@@ -3,8 +3,8 @@
 Owns: the `ProcessLife` (its rule) and the streams of that run.
 Takes: from the I/O actor the facts of `protocols.messages`; from its handle
 `KillWanted`, `Write`, `CloseStdin`; its own timers; from a worker `Drained`.
-Tells the I/O actor: SpawnProcess, SignalProcess, WriteInput, CloseInput,
-PauseOutput, ResumeOutput, Divert. Sets the future of the run when it is over,
+Tells the I/O actor: SignalProcess, WriteInput, CloseInput, PauseOutput,
+ResumeOutput, Divert (its handle has sent SpawnProcess). Sets the future of the run when it is over,
 and all that is to be told of it has been told to the log.
 Dies of: its end. Whatever happens, the future is set.
 
@@ -20,13 +20,14 @@ import functools
 import logging
 import os
 import signal
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pykka
 
 from ..protocols.messages import (
+    STDERR,
+    STDOUT,
     CloseInput,
     InputFailed,
     OutputEnded,
@@ -38,7 +39,6 @@ from ..protocols.messages import (
     ResumeOutput,
     SignalProcess,
     SpawnFailed,
-    SpawnProcess,
     WriteInput,
 )
 from ._handlers import HandlerQueue
@@ -91,19 +91,11 @@ class ProcessActor(Actor):
         run.address = self.actor_address
         run.runtime = self.actor_runtime
         self._run = run
-        self._queue: HandlerQueue | None = None
+        if run.lifecycle or run.streams[STDOUT].handlers or run.streams[STDERR].handlers:
+            run.queue = HandlerQueue(self.actor_runtime.pool, self._drained)
+        self._queue = run.queue
         self._early: list[Any] | None = []  # what was written before the process was there
         self._timers: list[Timer] = []
-
-    def on_start(self) -> None:
-        """Have the process spawned."""
-        run = self._run
-        if run.lifecycle or any(stream.handlers for stream in run.streams.values()):
-            run.queue = self._queue = HandlerQueue(self.actor_runtime.pool, self._drained)
-        try:
-            self._tell_io(SpawnProcess(self.actor_address, **run.spawn))
-        except Exception as error:  # it can not travel: more than 16 MiB of arguments, for instance
-            self._spawn_failed(SpawnFailed(errno.E2BIG, f"{os.strerror(errno.E2BIG)}: {error}", None, time.time()))
 
     def on_receive(self, message: Any) -> None:
         """Let the event happen."""

@@ -74,14 +74,18 @@ def _compact(stream: Stream) -> str:
 
 def worth_a_warning(run: Run) -> bool:
     """Whether something went wrong that the process does not say to pass over in silence."""
-    process, life = run.process, run.life
+    life, streams = run.life, run.streams
+    lost = streams[STDOUT].output.error is not None or streams[STDERR].output.error is not None
+    if life.exit_code == 0 and not (life.timeouted or life.write_error or run.expect_fail or lost):
+        return False  # the usual case
+    process = run.process
     return bool(
-        (life.error and not process.nolog_error)
+        lost
+        or (life.error and not process.nolog_error)
         or (life.timeouted and not process.nolog_timeout)
         or (run.expect_fail and not process.nolog_expect_fail)
         or (life.write_error and not process.nolog_write_error)
         or (life.exit_code not in (0, None) and not life.killed and not process.nolog_exit_code)
-        or any(stream.output.error is not None for stream in run.streams.values())
     )
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
-from ..protocols.messages import SpawnFailed
+from ..protocols.errors import ProtocolError
+from ..protocols.messages import SpawnFailed, SpawnProcess
 from ._context import here
 from ._expect import Expecter
 from ._streams import wait_for_change
@@ -97,10 +98,19 @@ class Run:
             self._send_early()
 
     def launch(self, actor: ProcessActor) -> None:
-        """Let its actor live."""
+        """Let its actor live, and have the process spawned."""
         assert self.runtime is not None
+        bus = self.runtime.bus
         try:
-            self.runtime.bus.launch(actor)
+            bus.launch(actor, begin=False)
+            try:
+                bus.tell(self.runtime.io_address, SpawnProcess(self.address, **self.spawn))
+            except (
+                ProtocolError,
+                TypeError,
+            ) as error:  # it can not travel: more than 16 MiB of arguments, for instance
+                reason = f"{os.strerror(errno.E2BIG)}: {error}"
+                bus.tell(self.address, SpawnFailed(errno.E2BIG, reason, None, time.time()))
         except pykka.ActorDeadError as error:  # just now the runtime was stopped
             self.life.take(SpawnFailed(errno.ECANCELED, str(error), None, time.time()))
             self.break_off(error)

@@ -67,13 +67,15 @@ class Stream:
         self.listeners: list[Callable[[], None]] = []
         self._remove_file: weakref.finalize[Any, Any] | None = None
 
-    def prepare(self, limit: int, *, keep: bool) -> None:
+    def prepare(self, handlers: StreamHandlers | None, limit: int, *, keep: bool) -> None:
         """The process is about to start.
 
         Args:
+            handlers: who is to be told of what it writes.
             limit: bytes held in memory; more is spooled to a file.
             keep: keep what is written; it is kept too where somebody waits for it already.
         """
+        self.handlers = handlers
         self.output = Output(limit, self._new_file)
         self.keep = self.keep or keep
 

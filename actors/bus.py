@@ -262,8 +262,12 @@ class Bus:
 
     # -- actors ----------------------------------------------------------------
 
-    def launch(self, actor: Actor) -> ActorRef[Any]:
-        """Register *actor* and have its life begin."""
+    def launch(self, actor: Actor, *, begin: bool = True) -> ActorRef[Any]:
+        """Register *actor* and have its life begin.
+
+        Args:
+            begin: call its ``on_start``; False for one that has none, which saves a message.
+        """
         if self._closed:
             self._raise_closed()
         self._actors[actor.actor_address] = actor
@@ -272,7 +276,7 @@ class Bus:
         try:
             if actor.blocking:
                 self.call(lambda: self._schedule(actor, Delivery(_BEGIN, "", 0, 0)))
-            else:
+            elif begin:
                 self.call(actor._begin)
         except pykka.ActorDeadError:
             self._actors.pop(actor.actor_address, None)

@@ -77,7 +77,8 @@ def test_the_end_is_told_even_where_nothing_was_written_or_started(stage: Stage)
     for cmd in ("true", "/no/such"):
         chunks = Chunks()
         process = stage.process(cmd, stdout_handlers=[chunks], stderr_handlers=[chunks]).run(DEADLINE)
-        assert chunks.seen == [(process, STDOUT, "", True, False), (process, STDERR, "", True, False)]
+        assert sorted(told[1:] for told in chunks.seen) == [(n, "", True, False) for n in (STDOUT, STDERR)]
+        assert {told[0] for told in chunks.seen} == {process}
 
 
 def test_a_binary_handler_gets_the_bytes(stage: Stage) -> None:
