@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ActorRegistry"]
 
+_BATCH = 1000  # actors told to stop before the first of them is waited for: each future of it takes a kilobyte
+
 
 class ActorRegistry:
     """All running actors of this process. Only class methods; thread-safe."""
@@ -83,12 +85,14 @@ class ActorRegistry:
         refs = cls.get_all()[::-1]
         if not block:
             return [ref.stop(block=False) for ref in refs]
+        stopped: list[bool] = []
         stopping: list[Future[bool]] = []
         for before, ref in zip([None, *refs], refs, strict=False):
-            if before is not None and not _stop_in_order(before, ref):
-                stopping[-1].get(timeout=timeout)
+            if before is not None and (len(stopping) == _BATCH or not _stop_in_order(before, ref)):
+                stopped += get_all(stopping, timeout=timeout)
+                stopping = []
             stopping.append(ref.stop(block=False))
-        return list(get_all(stopping, timeout=timeout))
+        return stopped + get_all(stopping, timeout=timeout)
 
     @classmethod
     def forget_all(cls) -> None:
