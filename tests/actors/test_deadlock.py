@@ -130,13 +130,13 @@ def test_an_actor_of_several_may_ask_back_when_only_the_others_are_waited_for(ga
 
     def join_replies(_actor: Asker) -> Any:
         replies = [quick.ask(lambda a: "b", block=False), slow.ask(slowly, block=False)]
-        quick_is_done.append(replies[0])
+        quick_reply.set(replies[0])
         return replies[0].join(*replies[1:]).get()
 
-    quick_is_done: list[Future[Any]] = []
+    quick_reply: Future[Future[Any]] = Future()
     joined = joining.ask(join_replies, block=False)
     assert gate.reached.wait(DEADLINE)
-    quick_is_done[0].get(timeout=DEADLINE)
+    quick_reply.get(timeout=DEADLINE).get(timeout=DEADLINE)
     asked_back = quick.ask(lambda a: joining.ask(lambda _: "no circle"), block=False)
     gate.open()
 
