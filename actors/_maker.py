@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import signal
 import time
@@ -52,16 +53,22 @@ class Maker:
             stdin, stdout, stderr = pipes.theirs
             if spare_reserve and max(pipes.theirs) >= self._room.first_reserved:
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-            pid = spawn(
+            start = functools.partial(
+                spawn,
                 message.argv,
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
                 env=self._decoded(message.env),
                 extra_env=self._guard.cookie,
-                cwd=_directory(message.cwd),
                 terminal=pipes.terminal,
             )
+            try:
+                pid = start(cwd=None if message.cwd is None else os.fsdecode(message.cwd))
+            except OSError:
+                if not _is_here(message.cwd):
+                    raise
+                pid = start()  # we are in a directory that can not be entered by its name
         except BaseException:
             pipes.close_ours()
             raise
@@ -102,14 +109,11 @@ def _pidfd(pid: int, pipes: Pipes) -> int:
         raise
 
 
-def _directory(wished: bytes | None) -> str | None:
-    """The directory to change to; None where we are there: it may be one that can not be entered by its name."""
-    if wished is None:
-        return None
+def _is_here(wished: bytes | None) -> bool:
+    """Whether *wished* is the directory that this program is in."""
     with contextlib.suppress(OSError):
-        if os.getcwdb() == wished:
-            return None
-    return os.fsdecode(wished)
+        return os.getcwdb() == wished
+    return False
 
 
 def _text(text: str) -> str:
