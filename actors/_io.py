@@ -158,11 +158,12 @@ class IoActor(Actor):
         for _ in range(_STARTS_PER_TURN):
             if not self._waiting:
                 return
-            if not self._try_spawn(self._waiting[0]):
+            message = self._waiting.popleft()
+            if not self._try_spawn(message):
+                self._waiting.appendleft(message)
                 self._short = True
                 self._reactor.call_later(_RETRY, self._try_again)
                 return
-            self._waiting.popleft()
         if self._waiting:
             self._start_soon()
 
@@ -276,8 +277,8 @@ class IoActor(Actor):
             self.actor_runtime.bus.call(lambda: self._divert_now(child, message))
 
     def _divert_now(self, child: Child, message: Divert) -> None:
-        assert child.diverted is not None
-        child.diverted[message.stream] = message.output
+        if child.diverted is not None:  # else it has ended meanwhile
+            child.diverted[message.stream] = message.output
 
     # -- input -----------------------------------------------------------------
 
@@ -392,6 +393,7 @@ class IoActor(Actor):
             if child.input_watched and not child.terminal:
                 self._reactor.forget(child.stdin)
             os.close(child.stdin)
+        child.diverted = child.pending = None  # whoever still holds the child shall not hold its output
         del self._children[child.address]
         self._guard.ended(child.pid)
         self._tell(child.address, ProcessExited(status, time.time(), child.written))

@@ -63,10 +63,11 @@ class Maker:
                 extra_env=self._guard.cookie,
                 terminal=pipes.terminal,
             )
+            directory = None if message.cwd is None else os.fsdecode(message.cwd)
             try:
-                pid = start(cwd=None if message.cwd is None else os.fsdecode(message.cwd))
-            except OSError:
-                if not _is_here(message.cwd):
+                pid = start(cwd=directory)
+            except OSError as error:
+                if error.filename != directory or not _is_here(message.cwd):
                     raise
                 pid = start()  # we are in a directory that can not be entered by its name
         except BaseException:

@@ -177,29 +177,48 @@ print("ok")
     assert run_script(script) == "ok\n"
 
 
-@pytest.mark.requires_root
-def test_when_processes_run_out_starts_wait_for_the_end_of_others() -> None:
-    # Root has as many as it likes; so this is done by a user who has nothing else, and may read nothing of ours.
+def as_nobody(script: str) -> str:
+    """A script that becomes another user once all is imported, for that user may read nothing of ours."""
     user = pwd.getpwnam("nobody")
-    script = f"""
-import os, resource, sys
+    return f"""
+import os, resource
 from regisseur.actors import Process
-import regisseur.actors._io, regisseur.actors.journal, regisseur.actors.bus
-Process("true").run(60)
-from regisseur.actors.runtime import stop_runtime
-stop_runtime()
-os.setgroups([]); os.setresgid({user.pw_gid}, {user.pw_gid}, {user.pw_gid})
-os.setresuid({user.pw_uid}, {user.pw_uid}, {user.pw_uid})
-resource.setrlimit(resource.RLIMIT_NPROC, (30, 30))
 from regisseur.actors.config import configuration
+from regisseur.actors.runtime import stop_runtime
 configuration["kill_childs_at_end"] = False
-processes = [Process("sleep 0.01").start() for _ in range(100)]
-assert all(process.wait(60).ok for process in processes), [p for p in processes if not p.ok][0]
+Process("true").run(60)
+stop_runtime()
+os.setgroups([])
+os.setresgid({user.pw_gid}, {user.pw_gid}, {user.pw_gid})
+os.setresuid({user.pw_uid}, {user.pw_uid}, {user.pw_uid})
+{script}
 print("ok")
 """
-    if os.geteuid() != 0:
-        pytest.skip("needs to be root, to become another user")
-    assert run_script(script) == "ok\n"
+
+
+@pytest.mark.requires_root
+def test_when_processes_run_out_starts_wait_for_the_end_of_others() -> None:
+    # Root has as many as it likes.
+    script = """
+resource.setrlimit(resource.RLIMIT_NPROC, (30, 30))
+processes = [Process("sleep 0.01").start() for _ in range(100)]
+assert all(process.wait(60).ok for process in processes), [p for p in processes if not p.ok][0]
+"""
+    assert run_script(as_nobody(script)) == "ok\n"
+
+
+@pytest.mark.requires_root
+def test_a_directory_that_can_not_be_entered_by_its_name_is_no_hindrance(tmp_path: Path) -> None:
+    (tmp_path / "closed" / "here").mkdir(parents=True)
+    (tmp_path / "closed").chmod(0o700)
+    script = """
+process = Process("/bin/pwd").run(60)
+assert process.stdout.endswith("/closed/here\\n"), process.dump()
+assert "no-such" in str(Process("no-such-program", nolog_error=True).run(60).error_reason)
+there = Process("true", cwd=os.getcwd() + "/../here", nolog_error=True).run(60)
+assert isinstance(there.error_reason, PermissionError), there
+"""
+    assert run_script(as_nobody(script), cwd=tmp_path / "closed" / "here") == "ok\n"
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.ENFILE])
