@@ -198,7 +198,7 @@ class Process(ProcessBase):
     def _tell(self, message: Any) -> bool:
         """Send *message* to the actor of this run; returns whether there is one, so that it may take it."""
         run = self._run
-        if not run.life.started or run.life.ended:
+        if run.permit or run.life.ended:
             return False
         try:
             run.tell(message)

@@ -53,10 +53,10 @@ def _facts(run: Run) -> dict[str, Any]:
         facts["pty"] = True
     if run.life.timeout is not None:
         facts["timeout"] = run.life.timeout
-    return facts | spawn_facts(process)
+    return facts | _given(process)
 
 
-def spawn_facts(process: Any) -> dict[str, Any]:
+def _given(process: Any) -> dict[str, Any]:
     """What was given of directory and environment."""
     facts = {}
     if getattr(process, "cwd", None) is not None:

@@ -35,6 +35,7 @@ class Run:
     __slots__ = (
         "_early",
         "_launched",
+        "_launching",
         "_lazy",
         "address",
         "descendants",
@@ -78,6 +79,7 @@ class Run:
         """In which it runs; None before the start."""
         self.address = ""
         """Of its actor."""
+        self._launching = threading.RLock()  # reentrant, for a signal handler may kill what is being started
         self._launched = False
         self._early: list[Any] = []
         self._lazy: dict[str, Any] = {}
@@ -90,12 +92,12 @@ class Run:
         Raises:
             pykka.ActorDeadError: its runtime has been stopped, or is that of the process of which this is a fork.
         """
-        if self._launched:
-            self._send(message)
-            return
-        self._early.append(message)
-        if self._launched:
-            self._send_early()
+        if not self._launched:
+            with self._launching:
+                if not self._launched:
+                    self._early.append(message)
+                    return
+        self._send(message)
 
     def launch(self, actor: ProcessActor) -> None:
         """Let its actor live, and have the process spawned."""
@@ -105,10 +107,8 @@ class Run:
             bus.launch(actor, begin=False)
             try:
                 bus.tell(self.runtime.io_address, SpawnProcess(self.address, **self.spawn))
-            except (
-                ProtocolError,
-                TypeError,
-            ) as error:  # it can not travel: more than 16 MiB of arguments, for instance
+            except (ProtocolError, TypeError) as error:
+                # It can not travel: it has more than 16 MiB of arguments, for instance.
                 reason = f"{os.strerror(errno.E2BIG)}: {error}"
                 bus.tell(self.address, SpawnFailed(errno.E2BIG, reason, None, time.time()))
         except pykka.ActorDeadError as error:  # just now the runtime was stopped
@@ -116,12 +116,14 @@ class Run:
             self.break_off(error)
         if not self.runtime.running:  # it is being stopped, and may have looked around before this run was there
             self.break_off(pykka.ActorDeadError(self.runtime.why_closed()))
-        self._launched = True
-        self._send_early()
+        with self._launching:
+            self._send_early()
+            self._launched = True
+        self._send_early()  # what a signal handler has added in between
 
     def _send_early(self) -> None:
-        with contextlib.suppress(IndexError):
-            while True:
+        with contextlib.suppress(pykka.ActorDeadError):  # the runtime has been stopped, and this run broken off
+            while self._early:
                 self._send(self._early.pop(0))
 
     def _send(self, message: Any) -> None:

@@ -933,7 +933,7 @@ def test_when_the_runtime_has_been_stopped_a_new_one_is_used(stage: Stage) -> No
 
 
 @pytest.mark.slow
-def test_all_processes_are_gone_soon_after_the_controller_is_killed(record_property: Any) -> None:
+def test_all_processes_are_gone_soon_after_the_controller_is_killed() -> None:
     script = """
 import time
 from regisseur.actors import Process
@@ -961,8 +961,7 @@ time.sleep(1000)
     killed = time.monotonic()
     while left := {pid for pid in sessions if alive(pid)}:
         assert time.monotonic() - killed < 5.0, left
-    took = time.monotonic() - killed
-    record_property("seconds", round(took, 2))
+    print(f"gone after {time.monotonic() - killed:.2f} s")
 
 
 def members(leaders: set[int]) -> set[int]:

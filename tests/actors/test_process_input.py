@@ -15,7 +15,9 @@ import pytest
 from processes import DEADLINE, Ears, Stage
 from regisseur.actors._process_actor import ProcessActor
 from regisseur.actors._run import Run
+from regisseur.actors.bus import Bus
 from regisseur.actors.process import Process
+from regisseur.protocols.messages import SpawnProcess
 
 
 @pytest.fixture
@@ -178,6 +180,20 @@ def test_a_write_that_comes_too_late_is_told_however_it_crosses_the_end(stage: S
         process.write("3")
         assert process.write_error
         process.reset()
+
+
+def test_a_signal_handler_may_kill_what_is_being_started(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = stage.process("cat")
+    tell = Bus.tell
+
+    def interrupted(bus: Bus, to: str, message: Any, **kwargs: Any) -> None:
+        tell(bus, to, message, **kwargs)
+        if isinstance(message, SpawnProcess):
+            process.kill()  # as if a signal came just now, while this thread is in the middle of start()
+
+    monkeypatch.setattr(Bus, "tell", interrupted)
+
+    assert process.run(DEADLINE).killed
 
 
 def test_what_is_asked_between_the_two_halves_of_a_start_is_not_lost(
