@@ -80,9 +80,8 @@ class ActionRun:
         """The parts, as they were at the start."""
         self.lifecycle: list[Any] = []
         """Lifecycle handlers, as they were at the start."""
-        self.done: Future[Any] = Future()
+        self.done: Future[Any] = Future(cancellable=False)
         """Set to the handle when the run is over; or will never begin, as the action that should start it has ended."""
-        self.done.set_running_or_notify_cancel()  # so that who cancels a wait never cancels the run
         self.over = self.done
         """Where there are lifecycle handlers, a future of their own, set before they are told of the end."""
         self.permit = [True]

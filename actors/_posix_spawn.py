@@ -79,41 +79,44 @@ class NativeSpawn:
         be a number below 3 other than its own. Raises OSError with errno alone: the C library does not tell which
         step failed.
         """
-        library = self._library
-        actions = ctypes.create_string_buffer(_OPAQUE)
-        _check(library.posix_spawn_file_actions_init(actions))
-        try:
-            self._describe(actions, descriptors, cwd, terminal)
-            pid = ctypes.c_int()
-            _check(
-                library.posix_spawn(
-                    ctypes.byref(pid), path, actions, self._attributes, _strings(argv), environment.block
-                )
+        pid = ctypes.c_int()
+        actions = _actions(descriptors, cwd, terminal)
+        _check(
+            self._library.posix_spawn(
+                ctypes.byref(pid), path, actions.buffer, self._attributes, _strings(argv), environment.block
             )
-        finally:
-            library.posix_spawn_file_actions_destroy(actions)
+        )
         return pid.value
 
-    def _describe(
-        self,
-        actions: ctypes.Array[ctypes.c_char],
-        descriptors: tuple[int, int, int],
-        cwd: bytes | None,
-        terminal: bytes | None,
-    ) -> None:
-        """Write down what the child does before it executes; it does it in this order, after setsid."""
-        dup2 = self._library.posix_spawn_file_actions_adddup2
+
+class _Actions:
+    """What the child does before it executes; it does it in this order, after setsid. Immutable: threads share it."""
+
+    __slots__ = ("_library", "buffer")
+
+    def __init__(self, descriptors: tuple[int, int, int], cwd: bytes | None, terminal: bytes | None) -> None:
+        library = self._library = _quick()
+        self.buffer = ctypes.create_string_buffer(_OPAQUE)
+        _check(library.posix_spawn_file_actions_init(self.buffer))
+        dup2 = library.posix_spawn_file_actions_adddup2
         stdin, stdout, stderr = descriptors
         if terminal is None:
-            _check(dup2(actions, stdin, 0) or dup2(actions, stdout, 1))
+            _check(dup2(self.buffer, stdin, 0) or dup2(self.buffer, stdout, 1))
         else:
             # A session leader without a terminal that opens one without O_NOCTTY makes it its controlling terminal.
-            _check(self._library.posix_spawn_file_actions_addopen(actions, 0, terminal, os.O_RDWR, 0))
-            _check(dup2(actions, 0, 1))
+            _check(library.posix_spawn_file_actions_addopen(self.buffer, 0, terminal, os.O_RDWR, 0))
+            _check(dup2(self.buffer, 0, 1))
             stderr = 0 if stderr == -1 else stderr
-        _check(dup2(actions, stderr, 2) or self._library.posix_spawn_file_actions_addclosefrom_np(actions, 3))
+        _check(dup2(self.buffer, stderr, 2) or library.posix_spawn_file_actions_addclosefrom_np(self.buffer, 3))
         if cwd is not None:
-            _check(self._library.posix_spawn_file_actions_addchdir_np(actions, cwd))
+            _check(library.posix_spawn_file_actions_addchdir_np(self.buffer, cwd))
+
+    def __del__(self) -> None:
+        self._library.posix_spawn_file_actions_destroy(self.buffer)
+
+
+# The same descriptors come back again and again, and to write them down anew takes a tenth of a start.
+_actions = functools.lru_cache(maxsize=64)(_Actions)
 
 
 @functools.cache
@@ -122,18 +125,27 @@ def load() -> NativeSpawn | None:
     try:
         # CDLL, not PyDLL: it lets go of the interpreter lock while the child is set up.
         library = ctypes.CDLL(None)
+        _quick()
         for name in _SYMBOLS:
             getattr(library, name)
     except (OSError, AttributeError):
         return None
+    string, pointer = ctypes.c_char_p, ctypes.c_void_p
+    library.posix_spawnattr_setflags.argtypes = [pointer, ctypes.c_short]
+    library.posix_spawn.argtypes = [pointer, string, pointer, pointer, pointer, pointer]
+    return NativeSpawn(library)
+
+
+@functools.cache
+def _quick() -> ctypes.PyDLL:
+    """The C library for calls that only write to memory: they keep the interpreter lock."""
+    library = ctypes.PyDLL(None)
     integer, string, pointer = ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p
     library.posix_spawn_file_actions_adddup2.argtypes = [pointer, integer, integer]
     library.posix_spawn_file_actions_addopen.argtypes = [pointer, integer, string, integer, ctypes.c_uint]
     library.posix_spawn_file_actions_addclosefrom_np.argtypes = [pointer, integer]
     library.posix_spawn_file_actions_addchdir_np.argtypes = [pointer, string]
-    library.posix_spawnattr_setflags.argtypes = [pointer, ctypes.c_short]
-    library.posix_spawn.argtypes = [pointer, string, pointer, pointer, pointer, pointer]
-    return NativeSpawn(library)
+    return library
 
 
 def _attributes(library: ctypes.CDLL) -> ctypes.Array[ctypes.c_char]:

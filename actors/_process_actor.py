@@ -41,6 +41,7 @@ from ..protocols.messages import (
     SpawnFailed,
     WriteInput,
 )
+from ._context import here
 from ._handlers import HandlerQueue
 from ._io import Divert
 from ._process_log import end_takes_long, log_end, log_failed, log_started
@@ -277,8 +278,14 @@ class ProcessActor(Actor):
         except Exception:
             logger.exception("the end of %s could not be told", run.process)
         finally:
-            self.actor_runtime.bus.retire(self)
-            run.done.offer(run.process)
+            if here.on_reactor:
+                self.actor_runtime.reactor.call_when_idle(self._tell_done)
+            else:
+                self._tell_done()
+
+    def _tell_done(self) -> None:
+        self.actor_runtime.bus.retire(self)
+        self._run.done.offer(self._run.process)
 
     def _call_lifecycle(self, hook: str) -> None:
         assert self._queue is not None

@@ -28,6 +28,7 @@ WRITABLE = select.EPOLLOUT
 
 _MAX_EVENTS = 256  # of one turn, so that timers and messages get their turn too
 _MAX_WAIT = 86_400.0  # seconds: epoll takes at most 2**31 milliseconds, which is 24 days
+_IDLE_WAIT = 0.002  # seconds that what wants an idle moment waits at most
 _SWEEP = 1000  # so many timers more than after the last sweep, and those that were cancelled are swept out
 
 logger = logging.getLogger("regisseur.reactor")
@@ -61,6 +62,8 @@ class Reactor:
         self._sweep_at = _SWEEP
         self._order = itertools.count()
         self._again: list[Callable[[], None]] = []
+        self._idle: list[Callable[[], None]] = []
+        self._idle_due = 0.0
         self._stopping = False
         self._teardown: Callable[[], None]
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -108,6 +111,20 @@ class Reactor:
         """Call *function* in the next turn, without waiting."""
         self._again.append(function)
 
+    def call_when_idle(self, function: Callable[[], None]) -> None:
+        """Call *function* when there is nothing else to do, at the latest some milliseconds from now.
+
+        For what wakes other threads: each wake-up costs as much as handling several events.
+        """
+        if not self._idle:
+            self._idle_due = time.monotonic() + _IDLE_WAIT
+        self._idle.append(function)
+
+    @property
+    def has_idle_calls(self) -> bool:
+        """Whether something waits for an idle moment."""
+        return bool(self._idle)
+
     def close(self) -> None:
         """Close the epoll. After the thread has ended, or in a forked child."""
         self._epoll.close()
@@ -121,6 +138,8 @@ class Reactor:
                 for function in due:
                     self._call(function)
             ready = [(fd, events, handlers.get(fd)) for fd, events in poll(self._wait_seconds(), _MAX_EVENTS)]
+            if self._idle and (time.monotonic() >= self._idle_due or not (ready or self._again)):
+                self._run_idle()
             for fd, events, handler in ready:
                 # An earlier handler of this turn may have closed the descriptor, and its number may be in use
                 # again already: then the event is not for the new owner, who would block on it.
@@ -131,10 +150,16 @@ class Reactor:
                         logger.exception("a handler of descriptor %d failed; the reactor goes on", fd)
             if self._timers:
                 self._run_timers()
+        self._run_idle()
         self._call(self._teardown)
 
+    def _run_idle(self) -> None:
+        idle, self._idle = self._idle, []
+        for function in idle:
+            self._call(function)
+
     def _wait_seconds(self) -> float:
-        if self._again or self._stopping:
+        if self._again or self._idle or self._stopping:
             return 0
         while self._timers and self._timers[0][2].function is None:
             heapq.heappop(self._timers)

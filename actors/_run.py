@@ -70,9 +70,8 @@ class Run:
         """Of its handlers, where it has any; made by its actor."""
         self.unread: list[int] = []
         """Sizes of what the handle has sent for stdin, and the actor has not seen."""
-        self.done: Future[Any] = Future()
+        self.done: Future[Any] = Future(cancellable=False)
         """Set to the handle when the run is over."""
-        self.done.set_running_or_notify_cancel()  # so that who cancels a wait never cancels the run
         self.pid = os.getpid()
         """Of the program that made it, and then of that which starts it."""
         self.runtime: Runtime | None = None
@@ -182,8 +181,7 @@ class Run:
         """Make it a run of this program, even if its handle was made before a fork. Before the start."""
         if self.pid != os.getpid():
             self.pid = os.getpid()
-            self.done = Future()
-            self.done.set_running_or_notify_cancel()
+            self.done = Future(cancellable=False)
 
     def wait_for_handlers(self) -> None:
         """Wait until all handlers have been called, unless this is one of them."""

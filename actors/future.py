@@ -40,6 +40,7 @@ R = TypeVar("R")
 _ExcInfo = (
     tuple[type[BaseException], BaseException | None, TracebackType | None] | tuple[None, None, None] | BaseException
 )
+_RUNNING = "RUNNING"
 _CANCELLED = "CANCELLED"  # the state in which concurrent.futures has not yet told those who wait
 _generation = 0  # how many forks lie between the first process and this one
 
@@ -75,8 +76,15 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
     sources: Sequence[Future[Any]] = ()
     """The futures of which this one is made."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, cancellable: bool = True) -> None:
+        """Make a future without a result.
+
+        Args:
+            cancellable: False: `cancel` has no effect, for who cancels a wait shall not cancel the work.
+        """
         concurrent.futures.Future.__init__(self)
+        if not cancellable:
+            self._state = _RUNNING
         self._generation = _generation
 
     __repr__ = concurrent.futures.Future.__repr__

@@ -151,7 +151,7 @@ class Runtime:
         Two quiet looks in a row are needed, for what was said is heard in the turn between them.
         """
         now = self.bus.activity()
-        busy = self.pool.busy
+        busy = self.pool.busy or self.reactor.has_idle_calls
         quiet = quiet + 1 if now == before + 1 and not busy else 0
         if quiet == 2 or time.monotonic() > deadline:
             self._leave()

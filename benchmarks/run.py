@@ -146,7 +146,13 @@ def cases(quick: bool) -> list[Case]:
             "output",
             f"stdout of one process, {size:,} MiB",
             ">= 0.7 x the read loop's rate, memory bounded by the spool limit (16 MiB)",
-            [ours("output", size), python("os.read loop", "output_read_loop", size)],
+            [ours("output", size), python("os.read loop that keeps it in a file", "output_read_loop", size, "keep")],
+        ),
+        Case(
+            "output-discarded",
+            f"stdout of one process, {size:,} MiB, kept nowhere",
+            ">= 0.7 x the read loop's rate",
+            [ours("output", size, "discard"), python("os.read loop", "output_read_loop", size)],
         ),
         Case(
             "output-small",

@@ -46,7 +46,7 @@ _ABSENT: Any = object()
 class MessageType:
     """How messages of one class travel: made by `message`, found by `message_type`."""
 
-    __slots__ = ("bulk", "checks", "cls", "kind", "rebuild", "required", "typed", "values")
+    __slots__ = ("bulk", "checks", "cls", "kind", "rebuild", "required", "shared", "typed", "values")
 
     kind: str
     """The stable name on the wire, such as ``process.exited``."""
@@ -54,6 +54,8 @@ class MessageType:
     """The dataclass."""
     bulk: bool
     """True: a second frame of raw bytes travels behind the envelope."""
+    shared: bool
+    """All fields are numbers or bytes: to pack and unpack a message makes an equal one, unless it is ill-typed."""
     typed: bool
     """True: no field is `Any`, so that tuples may travel as arrays and are restored by the field's type."""
     rebuild: Callable[..., Any]
@@ -71,9 +73,14 @@ class MessageType:
         # Nothing to restore where all fields are scalars: the class itself rebuilds the message.
         scalars = all(convert is None or float in fast for _, fast, convert in self.checks)
         self.rebuild = _splat(cls) if scalars and not bulk else self.build
+        self.shared = not bulk and all(hints[f.name] in _SHARED for f in fields)
         self.typed = not any("typing.Any" in repr(hints[f.name]) for f in fields)
         self.required = sum(1 for f in fields if f.default is f.default_factory is dataclasses.MISSING)
         self.values = _values_of([f.name for f in fields])
+
+    def fits(self, message: Any) -> bool:
+        """Whether all fields have the types that the class says, without a need to convert one."""
+        return all(type(value) in fast for value, (_, fast, _) in zip(self.values(message), self.checks, strict=True))
 
     def build(self, body: Sequence[Any], bulk: bytes | None = None) -> Any:
         """Make the message from its field values as they came from the wire.
@@ -191,6 +198,8 @@ def _short(value: object) -> str:
 
 # A checker is (types accepted as they are, function that restores the rest or gives _ABSENT).
 _Checker = tuple[frozenset[type], Callable[[Any], Any] | None]
+
+_SHARED = frozenset({bool, int, bytes, float, int | None, float | None, bytes | None})
 
 _PLAIN: frozenset[type] = frozenset({bool, int, float, str, bytes, type(None), list, dict, tuple, set, frozenset})
 

@@ -84,6 +84,57 @@ def test_messages_of_one_thread_arrive_in_order_whatever_their_kind(collector: A
     assert collector.ask(None) == sent
 
 
+class Echo(Actor):
+    """Sends what it is told to another actor: two messages of ours, an object, and one with bulk, n times."""
+
+    def __init__(self, to: str, count: int) -> None:
+        super().__init__()
+        self._to = to
+        self._count = count
+
+    def on_receive(self, _: Any) -> None:
+        tell = self.actor_runtime.bus.tell
+        for number in range(self._count):
+            tell(self._to, ProcessExited(number, 0.0))
+            tell(self._to, SignalProcess("p", number, descendants=False))
+            tell(self._to, ["object", number])
+            tell(self._to, OutputRead(number, b"bulk"))
+            tell(self._to, ProcessExited(number, 1))  # an int where the class says float
+
+
+def test_messages_of_the_reactor_to_itself_arrive_in_order_whatever_their_kind(
+    stage: Runtime, collector: ActorRef[Collector]
+) -> None:
+    Echo.start(collector.actor_address, 50).tell("go")
+    settle(stage)
+    assert eventually(stage, lambda: len(collector.ask(None, block=True)) == 250)
+    seen = collector.ask(None)
+    assert [
+        sent
+        for n in range(50)
+        for sent in (
+            ProcessExited(n, 0.0),
+            SignalProcess("p", n, descendants=False),
+            ["object", n],
+            OutputRead(n, b"bulk"),
+            ProcessExited(n, 1.0),
+        )
+    ] == seen
+
+
+def test_actors_that_answer_each_other_for_ever_leave_the_reactor_time_for_others(stage: Runtime) -> None:
+    class Player(Actor):
+        def on_receive(self, message: Any) -> None:
+            if message != "stop" and not self.actor_stopped.is_set():
+                stage.bus.tell(message, self.actor_address)
+
+    one, other = Player.start(), Player.start()
+    one.tell(other.actor_address)
+    assert in_worker(Collector).start().ask("late", timeout=DEADLINE) == "late"
+    one.stop()
+    other.stop()
+
+
 def test_messages_of_many_threads_arrive_once_each_and_in_order_for_each_thread(
     collector: ActorRef[Collector],
 ) -> None:

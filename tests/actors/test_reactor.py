@@ -60,6 +60,50 @@ def door() -> Iterator[Door]:
     door.close()
 
 
+def test_what_waits_for_an_idle_moment_is_called_behind_what_is_to_be_done(door: Door) -> None:
+    order: list[str] = []
+    called = threading.Event()
+
+    def work() -> None:
+        order.append("work")
+        door.reactor.call_again(lambda: order.append("more"))
+
+    def begin() -> None:
+        door.reactor.call_when_idle(lambda: order.append("idle"))
+        door.reactor.call_when_idle(called.set)
+        door.reactor.call_again(work)
+
+    door.call(begin)
+    assert called.wait(5)
+    assert order == ["work", "more", "idle"]
+
+
+def test_a_reactor_that_is_never_idle_calls_it_all_the_same(door: Door) -> None:
+    called = threading.Event()
+
+    def work() -> None:
+        if not called.is_set():
+            door.reactor.call_again(work)
+
+    def begin() -> None:
+        work()
+        door.reactor.call_when_idle(called.set)
+
+    door.call(begin)
+    assert called.wait(5)
+
+
+def test_what_waits_for_an_idle_moment_is_called_before_the_reactor_ends(door: Door) -> None:
+    called = threading.Event()
+
+    def begin() -> None:
+        door.reactor.call_when_idle(called.set)
+        door.reactor.stop()
+
+    door.post(begin)
+    assert called.wait(5)
+
+
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
     ends = os.pipe()
