@@ -43,10 +43,12 @@ from .config import (
     default_connection_params,
     refuse_old_names,
 )
+from .connection_params import ConnectionParams
 from .exception import ActionsFailed, ConfigurationError, ProcessesFailed
 from .future import DeadlockError, Future, FutureSetError, ThreadingFuture, Timeout, get_all
 from .host import Host
 from .journal import Journal, current_journal, set_journal
+from .known_hosts import forget_host_keys
 from .links import (
     LinkError,
     LinkFullError,
@@ -72,6 +74,8 @@ from .process import (
     Process,
     ProcessLifecycleHandler,
     ProcessOutputHandler,
+    SshProcess,
+    get_process,
 )
 from .ref import ActorRef
 from .registry import ActorRegistry
@@ -101,6 +105,7 @@ __all__ = [
     "CallableProxy",
     "Child",
     "ConfigurationError",
+    "ConnectionParams",
     "DeadlockError",
     "ExpectOutputHandler",
     "Future",
@@ -127,6 +132,7 @@ __all__ = [
     "Runtime",
     "SequentialActions",
     "Serial",
+    "SshProcess",
     "SupervisionError",
     "Supervisor",
     "ThreadingActor",
@@ -141,9 +147,11 @@ __all__ = [
     "default_connection_params",
     "disconnect",
     "filter_bad_hosts",
+    "forget_host_keys",
     "format_date",
     "format_duration",
     "get_all",
+    "get_process",
     "get_seconds",
     "get_unixts",
     "listen",

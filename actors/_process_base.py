@@ -133,7 +133,7 @@ class ProcessBase:
     @property
     def name(self) -> str:
         """What it is called in logs and reports."""
-        return name_from_cmdline(self.cmd) if self._name is None else self._name
+        return name_from_cmdline(self._own_cmd()) if self._name is None else self._name
 
     @name.setter
     def name(self, name: str) -> None:
@@ -172,12 +172,12 @@ class ProcessBase:
 
     @property
     def error(self) -> bool:
-        """The operating system could not run it: see `error_reason`."""
+        """It could not be run, by the operating system or for lack of a connection: see `error_reason`."""
         return self._run.life.error
 
     @property
-    def error_reason(self) -> OSError | str | None:
-        """Why it could not run."""
+    def error_reason(self) -> BaseException | str | None:
+        """Why it could not run, or why it is not known how it has ended."""
         return self._run.life.error_reason
 
     @property
@@ -371,9 +371,13 @@ class ProcessBase:
 
     # -- as text and as numbers --------------------------------------------------------
 
+    def _own_cmd(self) -> str | Sequence[str]:
+        """The command that the user gave; `cmd` is what runs on this machine for it."""
+        return self.cmd
+
     def _arguments(self) -> list[str]:
         """The arguments without a name, for repr."""
-        return [repr(self.cmd)]
+        return [repr(self._own_cmd())]
 
     def __repr__(self) -> str:
         arguments = ", ".join(self._arguments() + given_arguments(self, self._shown))

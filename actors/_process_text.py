@@ -34,7 +34,8 @@ def given_arguments(process: ProcessBase, defaults: dict[str, Any]) -> list[str]
 def describe(run: Run) -> str:
     """One run of a process in one line."""
     process, life = run.process, run.life
-    command = style.command(repr(str_from_cmdline(process.cmd)))
+    own_cmd = process._own_cmd()
+    command = style.command(repr(str_from_cmdline(own_cmd)))
     facts = [f"name={process.name}"]
     if process.host is not None:
         facts.append(f"host={style.host(process.host.address)}")
@@ -47,6 +48,8 @@ def describe(run: Run) -> str:
         if error is not None:
             facts.append(f"{name}_error={error}")
     facts += [f"exit_code={life.exit_code}", f"ok={process._ok(run)}", f"pid={life.pid}"]
+    if own_cmd is not process.cmd:
+        facts.append(f"real cmd={str_from_cmdline(process.cmd)!r}")
     return f"<{style.object_repr(type(process).__name__)}({command}, {', '.join(facts)})>"
 
 

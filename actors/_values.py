@@ -8,16 +8,20 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from ..protocols.ansi import STYLES
 
 __all__ = [
+    "at_least_one",
     "choice",
     "flag",
+    "host_key_policy",
     "level",
+    "one_of",
     "optional",
     "port_range",
+    "positive",
     "program",
     "rewrite",
     "seconds",
@@ -40,6 +44,16 @@ def seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
         raise ValueError(value)
     return value
+
+
+def at_least_one(value: Any) -> int:
+    """A whole number, 1 or more."""
+    return whole(value) or _refuse(value)
+
+
+def positive(value: Any) -> float:
+    """A number of seconds, more than 0."""
+    return seconds(value) or _refuse(value)
 
 
 def flag(value: Any) -> bool:
@@ -92,6 +106,20 @@ def optional(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else convert(value)
 
 
+def one_of(*names: str) -> Callable[[Any], str]:
+    """One of *names*."""
+
+    def convert(value: Any) -> str:
+        return text(value) if value in names else _refuse(value)
+
+    return convert
+
+
+def host_key_policy(value: Any) -> str:
+    """What is made of the keys of hosts. YAML reads ``off`` as false, so that means it too."""
+    return "off" if value is False else one_of("accept-new", "strict", "off")(value)
+
+
 def choice(names: Mapping[str, int]) -> Callable[[Any], int]:
     """One of *names*, in upper or lower case, or one of their numbers."""
 
@@ -123,6 +151,10 @@ def style_table(levels: Mapping[str, int]) -> Callable[[Any], dict[Any, tuple[st
         return table
 
     return convert
+
+
+def _refuse(value: Any) -> NoReturn:
+    raise ValueError(value)
 
 
 def _listed(value: Any, least: int = 0) -> list[Any]:

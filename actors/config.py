@@ -24,11 +24,15 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ..protocols.ansi import STYLES
 from ._values import (
+    at_least_one,
     choice,
     flag,
+    host_key_policy,
     level,
+    one_of,
     optional,
     port_range,
+    positive,
     program,
     rewrite,
     seconds,
@@ -38,6 +42,9 @@ from ._values import (
     words,
 )
 from .settings import ConfigurationDict, Setting, get_user_config_filename, read_configuration_file
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsKeysAndGetItem
 
 __all__ = [
     "CHAINPUT",
@@ -52,6 +59,7 @@ __all__ = [
     "TRACE",
     "checktty",
     "configuration",
+    "connection_settings",
     "default_connection_params",
     "get_user_config_filename",
     "load_configuration",
@@ -167,12 +175,7 @@ _SETTINGS = {
     ),
 }
 
-_SSH_OPTIONS = (
-    *("-o", "BatchMode=yes"),
-    *("-o", "PasswordAuthentication=no"),
-    *("-o", "StrictHostKeyChecking=accept-new"),
-    *("-o", "ConnectTimeout=20"),
-)
+_SSH_OPTIONS = ("-o", "BatchMode=yes", "-o", "PasswordAuthentication=no")
 
 _CONNECTION_SETTINGS = {
     "user": Setting(None, _TEXT, optional(text), textual=True),
@@ -197,6 +200,16 @@ _CONNECTION_SETTINGS = {
     "host_rewrite_func": Setting(
         None, "a list of a pattern and its replacement, or a function as 'module:function'", optional(rewrite)
     ),
+    "connector": Setting("openssh", "openssh or native", one_of("openssh", "native")),
+    "multiplex": Setting(None, "true, false, or null: where ssh is that of OpenSSH", optional(flag)),
+    "host_keys": Setting("accept-new", "accept-new, strict or off", host_key_policy),
+    "known_hosts": Setting(None, "the path of a file of host keys", optional(text), textual=True),
+    "lab_network": Setting(False, _TRUTH, flag),
+    "connect_timeout": Setting(20, f"{_SECONDS}, not 0", positive),
+    "connect_window": Setting(64, "a whole number, 1 or more", at_least_one),
+    "connect_retries": Setting(6, _WHOLE, whole),
+    "alive_interval": Setting(15, f"{_SECONDS} (0: never ask)", seconds),
+    "idle_timeout": Setting(60, _SECONDS, seconds),
 }
 _CONNECTION_DEFAULTS = {key: setting.default for key, setting in _CONNECTION_SETTINGS.items()}  # none is mutable
 
@@ -249,6 +262,11 @@ def refusing_old_arguments(function: Callable[_P, _R]) -> Callable[_P, _R]:
     return call
 
 
+def connection_settings() -> Mapping[str, Setting]:
+    """Return what each connection parameter may be, by key."""
+    return _CONNECTION_SETTINGS
+
+
 def make_default_connection_params() -> dict[str, Any]:
     """Return new connection parameters, all at the values that they have without configuration."""
     return dict(_CONNECTION_DEFAULTS)
@@ -256,16 +274,17 @@ def make_default_connection_params() -> dict[str, Any]:
 
 @refusing_old_arguments
 def make_connection_params(
-    connection_params: Mapping[str, Any] | None = None, default_params: Mapping[str, Any] | None = None
+    connection_params: SupportsKeysAndGetItem[str, Any] | None = None,
+    default_params: SupportsKeysAndGetItem[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return complete connection parameters, in a new dict.
 
     Args:
-        connection_params: what to change, such as ``{"user": "root"}``.
+        connection_params: what to change, such as ``{"user": "root"}``; or a `ConnectionParams`, which has all.
         default_params: changed by them, in place of default_connection_params.
     """
     base = default_connection_params if default_params is None else default_params
-    return {**_CONNECTION_DEFAULTS, **base, **(connection_params or {})}
+    return {**_CONNECTION_DEFAULTS, **base, **({} if connection_params is None else connection_params)}
 
 
 def load_configuration(filename: str, dicts_confs: Iterable[tuple[MutableMapping[str, Any], str]]) -> None:

@@ -4,6 +4,7 @@
 in                   is
 ===================  ===========================================================
 `_process`           `Process`: the handle of a command on this machine
+`_ssh_process`       `SshProcess`: that of a command on another host; `get_process`
 `_process_base`      what all kinds of processes have in common
 `serial`             `Serial`: a serial port as a process
 `_handlers`          who is told of starts, ends and output
@@ -24,6 +25,7 @@ from ._expect import ExpectOutputHandler
 from ._handlers import ProcessLifecycleHandler, ProcessOutputHandler, stream_name
 from ._process import Process
 from ._process_base import ProcessBase
+from ._ssh_process import SshProcess, get_process
 from .serial import Serial
 
 __all__ = [
@@ -35,5 +37,7 @@ __all__ = [
     "ProcessLifecycleHandler",
     "ProcessOutputHandler",
     "Serial",
+    "SshProcess",
+    "get_process",
     "stream_name",
 ]

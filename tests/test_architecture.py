@@ -27,7 +27,7 @@ MAX_LINES = 600
 
 TEXT_AND_VALUES = """
     __future__ abc base64 binascii bisect collections contextlib copy dataclasses datetime decimal enum fractions
-    functools hashlib heapq html ipaddress itertools json keyword math msgpack numbers operator re reprlib shlex
+    functools hashlib heapq hmac html ipaddress itertools json keyword math msgpack numbers operator re reprlib shlex
     string struct textwrap types typing unicodedata urllib.parse zlib
 """
 

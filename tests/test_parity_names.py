@@ -11,9 +11,10 @@ import pytest
 STAR = {
     "regisseur.actors": """
         Action ActionLifecycleHandler ActionsFailed ExpectOutputHandler Host Local ParallelActions Process
-        ProcessLifecycleHandler ProcessOutputHandler ProcessesFailed Report SequentialActions Serial Timer
+        ProcessLifecycleHandler ProcessOutputHandler ProcessesFailed Report SequentialActions Serial SshProcess Timer
         CHAINPUT SCP SSH STDERR STDOUT TAKTUK configuration default_connection_params filter_bad_hosts format_date
-        format_duration get_seconds get_unixts logger sleep wait_all_actions wait_any_actions wait_multiple_actions
+        format_duration get_process get_seconds get_unixts logger sleep wait_all_actions wait_any_actions
+        wait_multiple_actions
     """,
     "regisseur.engine": """
         Engine HashableDict ParamSweeper copy_outputs geom igeom logger redirect_outputs slugify sweep sweep_stats
@@ -37,7 +38,7 @@ MODULES = {
     "regisseur.actors.log": "DETAIL FDEBUG IODEBUG Logger Styler TRACE logger style",
     "regisseur.actors.process": """
         ExpectOutputHandler Process ProcessBase ProcessLifecycleHandler ProcessOutputHandler STDERR STDOUT Serial
-        stream_name
+        SshProcess get_process stream_name
     """,
     "regisseur.actors.report": "Report",
     "regisseur.actors.ssh_utils": """

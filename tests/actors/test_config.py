@@ -97,7 +97,8 @@ def test_without_file_and_variables_the_defaults_hold() -> None:
 def test_default_connections_check_host_keys_and_take_no_terminal() -> None:
     options = default_connection_params["ssh_options"]
 
-    assert "StrictHostKeyChecking=accept-new" in options
+    assert default_connection_params["host_keys"] == "accept-new"
+    assert not [option for option in options if "HostKey" in option]
     assert "-tt" not in options
     assert default_connection_params["scp_options"] == (*options, "-rp")
 
@@ -105,7 +106,8 @@ def test_default_connections_check_host_keys_and_take_no_terminal() -> None:
 def test_connection_parameters_have_these_keys() -> None:
     keys = """user keyfile port ssh scp taktuk ssh_options scp_options taktuk_options taktuk_connector
         taktuk_connector_options chainput_nc_client_timeout chainput_nc_server_timeout nc chainput_host_retry
-        chainput_chain_retry chainput_try_delay forwarding_timeout pty host_rewrite_func"""
+        chainput_chain_retry chainput_try_delay forwarding_timeout pty host_rewrite_func connector multiplex host_keys
+        known_hosts lab_network connect_timeout connect_window connect_retries alive_interval idle_timeout"""
 
     assert list(make_default_connection_params()) == keys.split()
 
@@ -237,6 +239,11 @@ def test_a_file_that_cannot_be_used_is_told_at_every_use(user_file: Path) -> Non
         ("default_connection_params", "ssh_options", "[1]"),
         ("default_connection_params", "ssh_options", '"-o \'x"'),
         ("default_connection_params", "pty", "3"),
+        ("default_connection_params", "connector", "telnet"),
+        ("default_connection_params", "connector", "[ssh]"),
+        ("default_connection_params", "host_keys", "on"),
+        ("default_connection_params", "connect_timeout", "0"),
+        ("default_connection_params", "connect_window", "0"),
         ("default_connection_params", "host_rewrite_func", "name"),
         ("default_connection_params", "host_rewrite_func", "[a]"),
     ],
@@ -259,6 +266,11 @@ def test_every_setting_is_checked(section: str, key: str, value: str, user_file:
         ("host_rewrite_func", "my.module:rewritten", "my.module:rewritten"),
         ("host_rewrite_func", "['^a', b]", ("^a", "b")),
         ("chainput_chain_retry", "0.5", 0.5),
+        ("host_keys", "strict", "strict"),
+        ("host_keys", "off", "off"),
+        ("multiplex", "false", False),
+        ("connect_timeout", "2.5", 2.5),
+        ("connect_window", "1", 1),
     ],
 )
 def test_connection_parameters_come_from_the_file(key: str, value: str, expected: Any, user_file: Path) -> None:

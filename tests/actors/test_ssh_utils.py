@@ -37,21 +37,24 @@ def shouted(address: str) -> str:
 def test_a_command_is_the_tool_and_its_options(tool: str) -> None:
     params = {tool: "mytool", f"{tool}_options": ("-v", "-x")}
 
-    assert COMMANDS[tool](connection_params=params) == ("mytool", "-v", "-x")
+    assert COMMANDS[tool](connection_params=params)[:3] == ("mytool", "-v", "-x")
 
 
 @pytest.mark.parametrize("tool", COMMANDS)
 def test_authentication_comes_last(tool: str) -> None:
     params = {tool: ("my", "tool"), f"{tool}_options": None, "user": "v", "port": 3}
 
-    assert COMMANDS[tool]("u", "k", None, params) == ("my", "tool", "-o", "User=u", "-i", "k", "-o", "Port=3")
+    words = COMMANDS[tool]("u", "k", None, params)
+
+    assert words[:2] == ("my", "tool")
+    assert words[-6:] == ("-o", "User=u", "-i", "k", "-o", "Port=3")
 
 
 def test_the_default_commands_check_host_keys() -> None:
     for command in COMMANDS.values():
         assert "StrictHostKeyChecking=accept-new" in command()
         assert "-tt" not in command()
-    assert get_scp_command()[-1] == "-rp"
+    assert "-rp" in get_scp_command()
 
 
 def test_what_is_given_beats_the_parameters() -> None:

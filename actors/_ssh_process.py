@@ -1,0 +1,126 @@
+"""SshProcess: a command on another host, by ssh or what stands in for it; and `get_process`.
+
+The handle is that of a `Process`. Here stands what is different about the
+command line, and what the end of the connector means.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..protocols.command import prlimit_argv, str_from_cmdline
+from ._process import Process
+from .config import refuse_old_arguments
+from .connection_params import AnyConnectionParams, ConnectionParams
+from .host import Host, HostLike
+
+if TYPE_CHECKING:
+    from ._run import Run
+
+__all__ = ["SshProcess", "get_process"]
+
+
+class SshProcess(Process):
+    """A command that runs on another host.
+
+    Args:
+        cmd: the command, for the shell of the remote user; the words of a sequence are quoted for it.
+        host: where to run it. Its own user, keyfile and port beat the connection parameters.
+        connection_params: what differs from default_connection_params, see docs/hosts.md.
+        detach: leave the command running there by itself, with nothing for input and output: the process ends at
+            once, and its stdout is the pid of the command on the host.
+        kwargs: see `Process`. Environment, directory and limits are those of the connector, not of the command;
+            *pty* comes from the connection parameters unless it is given.
+
+    Raises:
+        ConfigurationError: there is no such connection parameter, or it has no such value.
+    """
+
+    host: Host
+    """A copy of the host that was given."""
+    _shown: ClassVar[dict[str, Any]] = {
+        "connection_params": None,
+        "detach": False,
+        **{name: value for name, value in Process._shown.items() if name not in ("shell", "pty")},
+    }
+
+    def __init__(
+        self,
+        cmd: str | Sequence[str],
+        host: HostLike,
+        connection_params: AnyConnectionParams = None,
+        detach: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        refuse_old_arguments(type(self).__name__, kwargs)
+        self.remote_cmd = str_from_cmdline(cmd)
+        self.host = Host(host)
+        self.connection_params = connection_params
+        self.detach = detach
+        kwargs.setdefault("pty", self._params.for_host(self.host).pty)
+        super().__init__("", **kwargs)
+
+    @property
+    def connection_params(self) -> AnyConnectionParams:
+        """As they were given. May be changed before the start."""
+        return self._given_params
+
+    @connection_params.setter
+    def connection_params(self, params: AnyConnectionParams) -> None:
+        self._params = ConnectionParams.of(params)
+        self._given_params = params
+
+    @property
+    def cmd(self) -> Sequence[str]:
+        """The words of the whole command line: the connector with its options, the address, the command."""
+        return self._connector_argv(self.remote_cmd)
+
+    @cmd.setter
+    def cmd(self, cmd: str | Sequence[str]) -> None:
+        if cmd:  # none is what our constructor gives to that of all processes
+            raise AttributeError("the command line is made of remote_cmd, host and connection_params: change these")
+
+    def _own_cmd(self) -> str | Sequence[str]:
+        return self.remote_cmd
+
+    def _arguments(self) -> list[str]:
+        return [repr(self.remote_cmd), repr(self.host)]
+
+    # -- what runs on this machine ---------------------------------------------------
+
+    def _new_run(self) -> Run:
+        self._token = f"{secrets.token_hex(8)}.1"  # another for each run: what is left of one is ended by its token
+        return super()._new_run()
+
+    def _argv(self) -> Sequence[str]:
+        argv = self._connector_argv(self._remote_line())
+        return prlimit_argv(argv, self.rlimits) if self.rlimits else argv
+
+    def _connector_argv(self, command: str) -> tuple[str, ...]:
+        *words, address = self._params.connector_argv(self.host)
+        terminal = ("-tt",) if self.pty else ()
+        return (*words, *self._connector_options(), *terminal, address, command)
+
+    def _connector_options(self) -> tuple[str, ...]:
+        """Further options of the connector."""
+        return ()
+
+    def _remote_line(self) -> str:
+        """What the remote user's shell is given."""
+        return self.remote_cmd
+
+
+def get_process(*args: Any, **kwargs: Any) -> Process:
+    """Make an `SshProcess` where the keyword argument *host* is given, else a `Process` of this machine.
+
+    Args:
+        host: the host; None: this machine.
+        connection_params: for the host; of no meaning on this machine.
+        args, kwargs: as for the process.
+    """
+    refuse_old_arguments("get_process", kwargs)
+    if kwargs.get("host") is not None:
+        return SshProcess(*args, **kwargs)
+    return Process(*args, **{key: value for key, value in kwargs.items() if key not in ("host", "connection_params")})
