@@ -8,7 +8,8 @@ Who is who::
       bus          carries every message (ZeroMQ, msgpack), also between processes (links)
     actor, ref     pykka's actors without a thread each; future: what to wait for
     process        a command: Process, and who leads it; I/O actor: all pipes and children
-    action         many processes as one: Local, ParallelActions, SequentialActions
+    action         many processes as one: Local, Remote, ParallelActions, SequentialActions
+    host           where a command runs; connection_params: how it is reached
 
 Begin reading with `process` (what scripts use) or `runtime` (what it stands
 on). The names are those of Execo's first module, and those of pykka:
@@ -22,11 +23,18 @@ from pykka import ActorDeadError, ActorProxy, CallableProxy, messages, traversab
 
 from .action import (
     Action,
+    ActionFactory,
     ActionLifecycleHandler,
     Local,
     ParallelActions,
+    Remote,
+    RemoteSerial,
     SequentialActions,
+    default_action_factory,
     filter_bad_hosts,
+    get_fileget,
+    get_fileput,
+    get_remote,
     wait_all_actions,
     wait_any_actions,
     wait_multiple_actions,
@@ -81,7 +89,7 @@ from .ref import ActorRef
 from .registry import ActorRegistry
 from .report import Report
 from .runtime import Runtime, current_runtime, stop_runtime, use_runtime
-from .serial import Serial
+from .serial import Serial, SerialSsh
 from .supervision import ActorEnded, Child, RestartPolicy, SupervisionError, Supervisor, unwatch, watch
 from .time_utils import Timer, format_date, format_duration, get_seconds, get_unixts, sleep
 
@@ -93,6 +101,7 @@ __all__ = [
     "STDOUT",
     "TAKTUK",
     "Action",
+    "ActionFactory",
     "ActionLifecycleHandler",
     "ActionsFailed",
     "Actor",
@@ -124,14 +133,17 @@ __all__ = [
     "ProcessOutputHandler",
     "ProcessesFailed",
     "RefusedError",
+    "Remote",
     "RemoteError",
     "RemoteProxy",
     "RemoteRef",
+    "RemoteSerial",
     "Report",
     "RestartPolicy",
     "Runtime",
     "SequentialActions",
     "Serial",
+    "SerialSsh",
     "SshProcess",
     "SupervisionError",
     "Supervisor",
@@ -144,6 +156,7 @@ __all__ = [
     "connect",
     "current_journal",
     "current_runtime",
+    "default_action_factory",
     "default_connection_params",
     "disconnect",
     "filter_bad_hosts",
@@ -151,7 +164,10 @@ __all__ = [
     "format_date",
     "format_duration",
     "get_all",
+    "get_fileget",
+    "get_fileput",
     "get_process",
+    "get_remote",
     "get_seconds",
     "get_unixts",
     "listen",

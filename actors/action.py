@@ -6,6 +6,8 @@ in                   is
 `_action_base`       `Action`: the handle, `ActionLifecycleHandler`
 `_action_groups`     `ParallelActions`, `SequentialActions`
 `local`              `Local`: one process of this machine as an action
+`remote`             `Remote`, `RemoteSerial`: one command on many hosts
+`action_factory`     `ActionFactory`, `get_remote`, `get_fileput`, `get_fileget`: actions by the tool that does it
 `waiting`            waiting for several of them; `filter_bad_hosts`
 `_action_rule`       the life of an action as a pure rule
 `_action_actor`      the actor that leads it
@@ -19,16 +21,25 @@ from __future__ import annotations
 
 from ._action_base import Action, ActionLifecycleHandler
 from ._action_groups import ParallelActions, SequentialActions
+from .action_factory import ActionFactory, default_action_factory, get_fileget, get_fileput, get_remote
 from .local import Local
+from .remote import Remote, RemoteSerial
 from .waiting import filter_bad_hosts, wait_all_actions, wait_any_actions, wait_multiple_actions
 
 __all__ = [
     "Action",
+    "ActionFactory",
     "ActionLifecycleHandler",
     "Local",
     "ParallelActions",
+    "Remote",
+    "RemoteSerial",
     "SequentialActions",
+    "default_action_factory",
     "filter_bad_hosts",
+    "get_fileget",
+    "get_fileput",
+    "get_remote",
     "wait_all_actions",
     "wait_any_actions",
     "wait_multiple_actions",

@@ -6,7 +6,7 @@ in                   is
 `_process`           `Process`: the handle of a command on this machine
 `_ssh_process`       `SshProcess`: that of a command on another host; `get_process`
 `_process_base`      what all kinds of processes have in common
-`serial`             `Serial`: a serial port as a process
+`serial`             `Serial`, `SerialSsh`: a serial port, here or on another host, as a process
 `_handlers`          who is told of starts, ends and output
 `_expect`            waiting for what is written
 `_streams`           what has been written
@@ -26,7 +26,7 @@ from ._handlers import ProcessLifecycleHandler, ProcessOutputHandler, stream_nam
 from ._process import Process
 from ._process_base import ProcessBase
 from ._ssh_process import SshProcess, get_process
-from .serial import Serial
+from .serial import Serial, SerialSsh
 
 __all__ = [
     "STDERR",
@@ -37,6 +37,7 @@ __all__ = [
     "ProcessLifecycleHandler",
     "ProcessOutputHandler",
     "Serial",
+    "SerialSsh",
     "SshProcess",
     "get_process",
     "stream_name",

@@ -1,4 +1,4 @@
-"""Serial: a serial port of this machine as a process."""
+"""Serial and SerialSsh: a serial port of this machine, or of another host, as a process."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import shlex
 from typing import Any, ClassVar
 
 from ._process import Process
+from ._ssh_process import SshProcess
+from .connection_params import AnyConnectionParams
+from .host import HostLike
 
-__all__ = ["Serial", "serial_command"]
+__all__ = ["Serial", "SerialSsh", "serial_command"]
 
 
 def serial_command(device: str, speed: int) -> str:
@@ -43,3 +46,28 @@ class Serial(Process):
 
     def _arguments(self) -> list[str]:
         return [repr(self.device), repr(self.speed)]
+
+
+class SerialSsh(SshProcess):
+    """A serial port of another host: what is written to the process goes to the port, and the other way round.
+
+    Args:
+        host, connection_params, kwargs: see `SshProcess`.
+        device: path of the port on the host, such as ``/dev/ttyUSB0``.
+        speed: baud, one that stty(1) knows.
+    """
+
+    def __init__(
+        self, host: HostLike, device: str, speed: int, connection_params: AnyConnectionParams = None, **kwargs: Any
+    ) -> None:
+        self.speed = speed
+        self.device = device
+        super().__init__(serial_command(device, speed), host, connection_params, **kwargs)
+
+    def connect_to(self, device: str) -> None:
+        """Take another port of the host. Before the start."""
+        self.device = device
+        self.remote_cmd = serial_command(device, self.speed)
+
+    def _arguments(self) -> list[str]:
+        return [repr(self.host), repr(self.device), repr(self.speed)]

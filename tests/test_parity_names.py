@@ -10,10 +10,11 @@ import pytest
 
 STAR = {
     "regisseur.actors": """
-        Action ActionLifecycleHandler ActionsFailed ExpectOutputHandler Host Local ParallelActions Process
-        ProcessLifecycleHandler ProcessOutputHandler ProcessesFailed Report SequentialActions Serial SshProcess Timer
-        CHAINPUT SCP SSH STDERR STDOUT TAKTUK configuration default_connection_params filter_bad_hosts format_date
-        format_duration get_process get_seconds get_unixts logger sleep wait_all_actions wait_any_actions
+        Action ActionFactory ActionLifecycleHandler ActionsFailed ExpectOutputHandler Host Local ParallelActions
+        Process ProcessLifecycleHandler ProcessOutputHandler ProcessesFailed Remote RemoteSerial Report
+        SequentialActions Serial SerialSsh SshProcess Timer CHAINPUT SCP SSH STDERR STDOUT TAKTUK configuration
+        default_action_factory default_connection_params filter_bad_hosts format_date format_duration get_fileget
+        get_fileput get_process get_remote get_seconds get_unixts logger sleep wait_all_actions wait_any_actions
         wait_multiple_actions
     """,
     "regisseur.engine": """
@@ -25,8 +26,8 @@ STAR = {
 MODULES = {
     "regisseur.actors": "__version__",
     "regisseur.actors.action": """
-        Action ActionLifecycleHandler Local ParallelActions SequentialActions filter_bad_hosts wait_all_actions
-        wait_any_actions
+        Action ActionFactory ActionLifecycleHandler Local ParallelActions Remote RemoteSerial SequentialActions
+        default_action_factory filter_bad_hosts get_fileget get_fileput get_remote wait_all_actions wait_any_actions
     """,
     "regisseur.actors.config": """
         CHAINPUT DETAIL FDEBUG IODEBUG SCP SSH STDERR STDOUT TAKTUK TRACE checktty configuration
@@ -38,7 +39,7 @@ MODULES = {
     "regisseur.actors.log": "DETAIL FDEBUG IODEBUG Logger Styler TRACE logger style",
     "regisseur.actors.process": """
         ExpectOutputHandler Process ProcessBase ProcessLifecycleHandler ProcessOutputHandler STDERR STDOUT Serial
-        SshProcess get_process stream_name
+        SerialSsh SshProcess get_process stream_name
     """,
     "regisseur.actors.report": "Report",
     "regisseur.actors.ssh_utils": """
@@ -85,6 +86,10 @@ MEMBERS = {
         stderr_handlers stderr_ioerror stdout stdout_handlers stdout_ioerror timeout timeout_date timeouted wait write
         write_error
     """,
+    "Remote": """
+        cmd connection_params default_expect_timeout ended expect finished_ok hosts kill lifecycle_handlers name ok
+        process_args processes reset run start started stats wait write
+    """,
     "Local": """
         cmd default_expect_timeout ended expect finished_ok kill lifecycle_handlers name ok process_args processes
         reset run start started stats wait
@@ -92,6 +97,7 @@ MEMBERS = {
     "ParallelActions": "actions ended finished_ok hide_subactions kill name ok processes reset run start stats wait",
     "SequentialActions": "actions ended finished_ok hide_subactions kill name ok processes reset run start stats wait",
 }
+MEMBERS["SshProcess"] = MEMBERS["Process"] + "remote_cmd connection_params"
 """What objects have, made with a command or with no actions."""
 
 
@@ -118,7 +124,10 @@ def test_a_dict_of_settings_has_the_keys_that_scripts_set(name: str) -> None:
 
 @pytest.mark.parametrize("kind", MEMBERS)
 def test_an_object_has_the_members_that_scripts_use(kind: str) -> None:
-    made = getattr(importlib.import_module("regisseur.actors"), kind)("" if kind in ("Process", "Local") else [])
+    arguments = {"Process": ("",), "SshProcess": ("", "host"), "Local": ("",), "Remote": ("", ["host"])}.get(
+        kind, ([],)
+    )
+    made = getattr(importlib.import_module("regisseur.actors"), kind)(*arguments)
 
     assert [name for name in MEMBERS[kind].split() if not hasattr(made, name)] == []
 
