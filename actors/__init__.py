@@ -79,6 +79,7 @@ from .links import (
 from .log import logger, style
 from .process import (
     ExpectOutputHandler,
+    PortForwarder,
     Process,
     ProcessLifecycleHandler,
     ProcessOutputHandler,
@@ -128,6 +129,7 @@ __all__ = [
     "ParallelActions",
     "PeerInfo",
     "PeerLostError",
+    "PortForwarder",
     "Process",
     "ProcessLifecycleHandler",
     "ProcessOutputHandler",

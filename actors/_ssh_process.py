@@ -111,6 +111,15 @@ class SshProcess(Process):
         """What the remote user's shell is given."""
         return self.remote_cmd
 
+    def connection_error(self, said: str, *, ran: bool) -> BaseException | None:
+        """Why the connector has ended with 255 although the command has not; None: that is the command's own status.
+
+        Args:
+            said: the end of what it wrote to stderr.
+            ran: whether the command has begun, as far as one can tell.
+        """
+        return None
+
 
 def get_process(*args: Any, **kwargs: Any) -> Process:
     """Make an `SshProcess` where the keyword argument *host* is given, else a `Process` of this machine.

@@ -6,6 +6,7 @@ in                   is
 `_process`           `Process`: the handle of a command on this machine
 `_ssh_process`       `SshProcess`: that of a command on another host; `get_process`
 `_process_base`      what all kinds of processes have in common
+`port_forwarder`     `PortForwarder`: a port here that leads to one another host can reach
 `serial`             `Serial`, `SerialSsh`: a serial port, here or on another host, as a process
 `_handlers`          who is told of starts, ends and output
 `_expect`            waiting for what is written
@@ -26,12 +27,14 @@ from ._handlers import ProcessLifecycleHandler, ProcessOutputHandler, stream_nam
 from ._process import Process
 from ._process_base import ProcessBase
 from ._ssh_process import SshProcess, get_process
+from .port_forwarder import PortForwarder
 from .serial import Serial, SerialSsh
 
 __all__ = [
     "STDERR",
     "STDOUT",
     "ExpectOutputHandler",
+    "PortForwarder",
     "Process",
     "ProcessBase",
     "ProcessLifecycleHandler",

@@ -11,7 +11,7 @@ import pytest
 STAR = {
     "regisseur.actors": """
         Action ActionFactory ActionLifecycleHandler ActionsFailed ExpectOutputHandler Host Local ParallelActions
-        Process ProcessLifecycleHandler ProcessOutputHandler ProcessesFailed Remote RemoteSerial Report
+        PortForwarder Process ProcessLifecycleHandler ProcessOutputHandler ProcessesFailed Remote RemoteSerial Report
         SequentialActions Serial SerialSsh SshProcess Timer CHAINPUT SCP SSH STDERR STDOUT TAKTUK configuration
         default_action_factory default_connection_params filter_bad_hosts format_date format_duration get_fileget
         get_fileput get_process get_remote get_seconds get_unixts logger sleep wait_all_actions wait_any_actions
@@ -38,7 +38,7 @@ MODULES = {
     "regisseur.actors.host": "Host get_hosts_list get_hosts_set get_unique_hosts_list",
     "regisseur.actors.log": "DETAIL FDEBUG IODEBUG Logger Styler TRACE logger style",
     "regisseur.actors.process": """
-        ExpectOutputHandler Process ProcessBase ProcessLifecycleHandler ProcessOutputHandler STDERR STDOUT Serial
+        ExpectOutputHandler PortForwarder Process ProcessBase ProcessLifecycleHandler ProcessOutputHandler STDERR STDOUT Serial
         SerialSsh SshProcess get_process stream_name
     """,
     "regisseur.actors.report": "Report",
