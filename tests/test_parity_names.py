@@ -38,8 +38,8 @@ MODULES = {
     "regisseur.actors.host": "Host get_hosts_list get_hosts_set get_unique_hosts_list",
     "regisseur.actors.log": "DETAIL FDEBUG IODEBUG Logger Styler TRACE logger style",
     "regisseur.actors.process": """
-        ExpectOutputHandler PortForwarder Process ProcessBase ProcessLifecycleHandler ProcessOutputHandler STDERR STDOUT Serial
-        SerialSsh SshProcess get_process stream_name
+        ExpectOutputHandler PortForwarder Process ProcessBase ProcessLifecycleHandler ProcessOutputHandler STDERR STDOUT
+        Serial SerialSsh SshProcess get_process stream_name
     """,
     "regisseur.actors.report": "Report",
     "regisseur.actors.ssh_utils": """
