@@ -236,7 +236,7 @@ class Master:
             assert self._sshd.poll() is None
         options = [f"UserKnownHostsFile={directory}/known", "StrictHostKeyChecking=accept-new", "LogLevel=ERROR"]
         self._ssh = subprocess.Popen(
-            ["ssh", "-F", "none", "-M", "-S", self.socket, "-i", directory / "user", "-p", str(port)]
+            ["ssh", "-F", "none", "-M", "-S", str(self.socket), "-i", f"{directory}/user", "-p", str(port)]
             + [word for option in options for word in ("-o", option)]
             + ["-N", "127.0.0.1"],
             stdin=subprocess.DEVNULL,

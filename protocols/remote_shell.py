@@ -1,0 +1,180 @@
+"""How a command is run on another host: what is put around it, and what that tells.
+
+`wrapped` gives the command line for ssh. The command runs by the user's login
+shell as ssh would run it, with its stdin, stdout and stderr untouched, and
+``REGISSEUR_REMOTE=<token>;`` in its environment, by which all that it starts
+is found again (see `remote_supervisor`). The wrapper stays, waits for it, and
+exits with its status. Two things of a plain ssh are lost: nobody else notices
+when the command closes its stdin or stdout before it ends.
+
+A signal that ends the command cannot be told from an exit with 128 and more by
+the status alone. The wrapper learns it from the message which every sh writes
+when a signal has ended a command ("Killed"), and which it captures. Then, and
+for every other status from 128 on, it writes a trailer to stderr, which
+`TrailerFilter` removes. So there is a trailer unless the wrapper itself was
+killed, and a status of 255 without one is ssh's own.
+
+No sh has a message for SIGINT and SIGPIPE. Status 130 is taken for SIGINT, since
+programs that exit so were interrupted too, and 141 for an exit, since mostly it
+comes of a shell's pipefail.
+
+Signals that reach the wrapper by its process group do not end it: they are
+trapped, not ignored, so that the command gets them as usual.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from .remote_supervisor import SupervisorAnswer, SupervisorReader, kill_order, supervisor, watcher
+from .shell_line import CommandError, one_line, packed, sh
+
+__all__ = [
+    "CommandError",
+    "SupervisorAnswer",
+    "SupervisorReader",
+    "TrailerFilter",
+    "detached",
+    "kill_order",
+    "supervisor",
+    "wrapped",
+]
+
+# In $0: what the supervisor knows a wrapper by, and the value of the variable. The shell that waits is one that bash
+# lets speak of signals: not in posix mode, and not directly in a command substitution. The dot is missing from what
+# is captured if that shell was killed itself, so that its end is not taken for an exit. ksh counts signals from 256.
+_WRAPPER = r"""
+t() { trap : 1 2 3 10 12 13 14 15; };
+r() { ( exec "${SHELL:-/bin/sh}" -c "$regisseur_c" <&3 >&4 2>&5 3<&- 4>&- 5>&- ); s=$?; printf .; exit $s; };
+t;
+REGISSEUR_REMOTE=${0#regisseur:}; export REGISSEUR_REMOTE;
+{
+    if [ -z "$BASH_VERSION" ]; then m=$( t; { r; } 2>&1 );
+    else set +o posix; m=$( t; ( t; r ) 2>&1 ); fi;
+    s=$?;
+} 3<&0 4>&1 5>&2;
+if [ $s -ge 128 ]; then
+    case $s$m in 130.|25[6-9].|2[6-9]?.|[34]??.) w=s;; ???.) w=x;; *) w=s;; esac;
+    printf "\036regisseur:%s%s%s\036" "$REGISSEUR_REMOTE" $w $s >&2;
+fi;
+exit $s
+"""
+
+# A session of its own where there is setsid: then it survives what is sent to the process group of the command.
+_START_WATCHER = r"""
+i=${0#regisseur:}; i=${i%;};
+s=$(command -v setsid);
+$s /bin/sh -c "$2" regisseur-watcher "${i%.*}" "${i#*.}" $$ $PPID </dev/null >/dev/null 2>&1 &
+"""
+
+# The substitution waits for the pid, and not for the command, which has closed stdout by then.
+_DETACHED = r"""
+unset REGISSEUR_REMOTE;
+s=$(command -v setsid);
+p=$( ( trap "" 1; exec $s /bin/sh -c "$2" regisseur-detached "$regisseur_c" </dev/null 2>/dev/null ) & );
+[ -n "$p" ] || exit 127;
+echo "$p"
+"""
+_DETACHED_CHILD = 'echo $$; exec >/dev/null; exec "${SHELL:-/bin/sh}" -c "$1"'
+
+_TOKEN = re.compile(r"[0-9a-f]+\.[0-9]+")
+_KSH_SIGNALS = 256
+_SIGNALS = 128
+
+
+def wrapped(command: str, token: str, *, watch: bool = False) -> str:
+    """The command line for ssh that runs *command*; see the module.
+
+    Args:
+        command: for the remote user's login shell, of any content.
+        token: of the process, ``<hexadecimal>.<number>``.
+        watch: the command has a connection of its own: when that breaks, what was started is ended within five
+            seconds, background processes included. Those which outlive their command end with the connection too.
+
+    Raises:
+        CommandError: it has a null byte, or is too long: more than some 100 kB.
+        ValueError: that is no token.
+    """
+    if _TOKEN.fullmatch(token) is None:
+        raise ValueError(f"{token!r} is no token of a process")
+    word, unpack = packed(command, "regisseur_c")
+    start, *more = _watching() if watch else ("",)
+    return sh(f"{unpack} {start} {_wrapper()}", f"regisseur:{token};", word, *more)
+
+
+def detached(command: str) -> str:
+    """The command line for ssh that starts *command* and leaves it alone, whatever becomes of the connection.
+
+    It runs in a session of its own, without a token; its stdin and outputs are /dev/null. Its pid comes on stdout,
+    and the line ends at once, with status 0, or 127 where it could not be started. The status of the command itself
+    is known to nobody.
+
+    Raises:
+        CommandError: see `wrapped`.
+    """
+    word, unpack = packed(command, "regisseur_c")
+    return sh(f"{unpack} {one_line(_DETACHED)}", "regisseur-detached", word, _DETACHED_CHILD)
+
+
+@cache
+def _wrapper() -> str:
+    return one_line(_WRAPPER)
+
+
+@cache
+def _watching() -> tuple[str, str]:
+    return one_line(_START_WATCHER), watcher()
+
+
+class TrailerFilter:
+    """Takes what a wrapped command writes to stderr, in whatever pieces, and takes the trailer out.
+
+    The trailer is the end of it, but for what processes write that the command has left in the background.
+
+    Args:
+        token: that was given to `wrapped`.
+    """
+
+    __slots__ = ("_begin", "_held", "_status", "_whole")
+
+    def __init__(self, token: str) -> None:
+        self._begin = f"\x1eregisseur:{token};".encode()
+        self._whole = re.compile(re.escape(self._begin) + rb"([sx])([0-9]{1,4})\x1e")
+        self._held = b""
+        self._status: int | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """What may be passed on now: all but what could be the beginning of the trailer."""
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        at = data.rfind(b"\x1e")
+        if at < 0:
+            return data
+        data = self._whole.sub(self._note, data)
+        at = data.rfind(b"\x1e")
+        if at >= 0 and self._may_begin(data[at:]):
+            data, self._held = data[:at], data[at:]
+        return data
+
+    def finish(self) -> tuple[bytes, int | None]:
+        """What is still to be passed on, and how the command ended: see Popen.returncode. None: there was no trailer.
+
+        Without one, the status that ssh tells is that of the command if it is below 128.
+        """
+        held, self._held = self._held, b""
+        return held, self._status
+
+    def _note(self, match: re.Match[bytes]) -> bytes:
+        status = int(match[2])
+        if match[1] == b"s":
+            status = -(status - (_SIGNALS if status < _KSH_SIGNALS else _KSH_SIGNALS))
+        self._status = status
+        return b""
+
+    def _may_begin(self, data: bytes) -> bool:
+        size = len(self._begin)
+        if len(data) <= size:
+            return self._begin.startswith(data)
+        return data.startswith(self._begin) and re.fullmatch(rb"[sx][0-9]{0,4}", data[size:]) is not None

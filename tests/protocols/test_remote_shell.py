@@ -1,0 +1,358 @@
+"""What is put around a command on another host, run by real shells, and the trailer that tells how it ended."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from regisseur.protocols.remote_shell import CommandError, TrailerFilter, detached, wrapped
+from shells import SHELLS, Hosted, Shell, is_alive, marked, read_line, wait_for_death
+
+CONNECTION = f"{os.getpid():016x}"  # another test run on this machine has another
+TOKEN = f"{CONNECTION}.1"
+
+
+class Host(Hosted):
+    """A host whose /bin/sh is *shell*."""
+
+    def __init__(self, shell: Shell) -> None:
+        super().__init__()
+        self.shell = shell
+
+    def run(self, command: str, *, watch: bool = False) -> subprocess.Popen[bytes]:
+        """As sshd would run it, by a login shell."""
+        return self.start("sh", "-c", self.shell.line(wrapped(command, TOKEN, watch=watch)))
+
+    def end(self, process: subprocess.Popen[bytes], stdin: bytes = b"") -> tuple[int, bytes, bytes]:
+        """Wait; return what Popen.returncode should be, stdout and stderr."""
+        stdout, stderr = process.communicate(stdin, timeout=20)
+        filtered = TrailerFilter(TOKEN)
+        told = filtered.feed(stderr)
+        rest, status = filtered.finish()
+        return process.returncode if status is None else status, stdout, told + rest
+
+
+@pytest.fixture(params=SHELLS)
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
+    made = Host(Shell(request.param, tmp_path))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Iterator[list[Host]]:
+    """One for each shell, for tests that take seconds and may as well all run at once."""
+    made = [Host(Shell(name, tmp_path)) for name in SHELLS]
+    yield made
+    for one in made:
+        one.close()
+
+
+# -- a command -----------------------------------------------------------------
+
+
+def test_the_streams_of_a_command_are_its_own(host: Host) -> None:
+    noise = random.Random(1).randbytes(300_000)
+
+    assert host.end(host.run("tee /dev/fd/2"), noise) == (0, noise, noise)
+
+
+def test_a_command_sees_the_end_of_its_stdin(host: Host) -> None:
+    assert host.end(host.run("wc -c"))[1].strip() == b"0"
+
+
+@pytest.mark.parametrize("status", [0, 1, 3, 126, 127, 128, 137, 143, 192, 254, 255])
+def test_an_exit_status_is_exact(host: Host, status: int) -> None:
+    assert host.end(host.run(f"exit {status}")) == (status, b"", b"")
+
+
+@pytest.mark.parametrize("number", [1, 2, 4, 6, 9, 10, 14, 15, 24, 34, 64])
+def test_a_signal_is_no_exit(host: Host, number: int) -> None:
+    assert host.end(host.run(f"kill -{number} $$")) == (-number, b"", b"")
+
+
+def test_where_the_shell_tells_nothing_a_status_is_read_as_it_mostly_is_meant(host: Host) -> None:
+    assert host.end(host.run("exit 130"))[0] == -signal.SIGINT
+    assert host.end(host.run("kill -PIPE $$"))[0] == 141
+
+
+def test_a_program_that_is_not_there_exits_with_127(host: Host) -> None:
+    status, _, stderr = host.end(host.run("no-such-program"))
+
+    assert status == 127
+    assert b"not found" in stderr
+
+
+def test_a_login_shell_that_is_not_there_exits_with_127(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELL", "/no/such/shell")
+    status, _, stderr = host.end(host.run("true"))
+
+    assert status == 127
+    assert b"/no/such/shell" in stderr
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_command_runs_by_the_users_shell(
+    host: Host, shell: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SHELL", Shell(shell, tmp_path).path)
+
+    name = os.path.realpath(Shell(shell, tmp_path).path).encode()
+    assert host.end(host.run("readlink /proc/$$/exe; true"))[1].strip() == name
+
+
+def test_a_command_is_passed_on_whatever_is_in_it(host: Host) -> None:
+    command = "printf '%s|' \"it's\" 'a\"b' \\\\ '!' $((6*7))\nprintf '%s' '\n' # done"
+
+    assert host.end(host.run(command))[1] == b"it's|a\"b|\\|!|42|\n"
+
+
+def test_a_hundred_kilobytes_of_command_are_passed_on(host: Host) -> None:
+    command = "x=" + "it\\'s\\\n" * 14_000 + "!; echo ${#x}"  # newlines are dropped behind a backslash
+
+    assert host.end(host.run(command))[1] == b"56001\n"
+
+
+def test_a_command_knows_its_token_and_its_children_do(host: Host) -> None:
+    assert host.end(host.run("sh -c 'echo $REGISSEUR_REMOTE'"))[1] == f"{TOKEN};\n".encode()
+
+
+def test_a_command_finds_no_more_descriptors_than_its_three(host: Host) -> None:
+    assert host.end(host.run("ls /proc/self/fd"))[1].split() == [b"0", b"1", b"2", b"3"]  # 3: of ls itself
+
+
+def test_signals_to_the_process_group_end_the_command_and_not_the_report(host: Host) -> None:
+    process = host.run("echo $$; exec sleep 1000")
+    pid = int(read_line(process.stdout))
+
+    os.killpg(process.pid, signal.SIGTERM)
+
+    wait_for_death(pid)
+    assert host.end(process)[0] == -signal.SIGTERM
+
+
+def test_signals_that_the_command_handles_do_not_end_the_wait_for_it(host: Host) -> None:
+    process = host.run("trap 'echo got; exit 5' USR1 INT; echo ready; while :; do read -r x; done")
+    assert read_line(process.stdout) == b"ready\n"
+
+    os.killpg(process.pid, signal.SIGUSR1)
+
+    assert read_line(process.stdout) == b"got\n"
+    assert host.end(process)[0] == 5
+
+
+def test_a_wrapper_that_is_killed_itself_reports_nothing(host: Host) -> None:
+    process = host.run("echo $$; exec sleep 1000")
+    read_line(process.stdout)
+
+    os.killpg(process.pid, signal.SIGKILL)
+
+    assert host.end(process)[0] == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("token", ["", "0a", "0a.", "0A.1", "0a.1;", "0a.1'x"])
+def test_only_a_token_is_taken_for_one(token: str) -> None:
+    with pytest.raises(ValueError, match="no token"):
+        wrapped("true", token)
+
+
+def test_a_command_that_cannot_be_passed_on_is_refused() -> None:
+    with pytest.raises(CommandError, match="null byte"):
+        wrapped("echo \0", TOKEN)
+    with pytest.raises(CommandError, match="put it in a file"):
+        wrapped("x" * 131_000, TOKEN)
+
+
+@pytest.mark.parametrize("watch", [False, True])
+def test_the_line_has_nothing_that_other_login_shells_read_in_their_own_way(watch: bool) -> None:
+    line = wrapped("it's a \\\\ 'test'!\n", TOKEN, watch=watch)
+
+    assert not set("!\n") & set(line)
+    assert "\\\\" not in line
+    assert "\\'" not in line
+
+
+# -- a command with a watcher --------------------------------------------------
+
+PARENT = """
+import subprocess, sys
+subprocess.Popen(["sh", "-c", sys.argv[1]], start_new_session=True).wait()
+print("over", flush=True)
+sys.stdin.read()
+"""
+"""In the place of sshd: starts a line in a session of its own, and stays when it has ended."""
+
+
+def connect(host: Host, command: str) -> subprocess.Popen[bytes]:
+    return host.start(sys.executable, "-I", "-S", "-c", PARENT, host.shell.line(wrapped(command, TOKEN, watch=True)))
+
+
+def watchers(host: Host) -> list[int]:
+    return marked(host.shell.path, "regisseur-watcher", CONNECTION)
+
+
+@pytest.mark.slow
+def test_a_lost_connection_ends_all_that_was_started(hosts: list[Host]) -> None:
+    """Also what ignores SIGTERM, and what has gone to another session."""
+    stubborn = 'trap "" TERM; setsid sleep 1001 & a=$!; sleep 1002 & echo $$ $a $!; wait'
+    parents = [connect(host, stubborn) for host in hosts]
+    pids = [int(word) for parent in parents for word in read_line(parent.stdout).split()]
+    hosts[0].pids += pids
+    watching = [pid for host in hosts for pid in watchers(host)]
+    assert len(watching) == len(hosts)
+    begin = time.monotonic()
+
+    for parent in parents:
+        parent.kill()
+
+    for pid in [*pids, *watching]:
+        wait_for_death(pid)
+    assert time.monotonic() - begin < 6  # 2 until it is seen, 1 until SIGKILL; and the machine may be busy
+
+
+@pytest.mark.slow
+def test_what_a_command_left_in_the_background_ends_with_the_connection(hosts: list[Host]) -> None:
+    parents = [connect(host, "sleep 1003 & echo $!; exit 3") for host in hosts]
+    pids = [int(read_line(parent.stdout)) for parent in parents]
+    hosts[0].pids += pids
+    for parent in parents:
+        assert read_line(parent.stdout) == b"over\n"
+    assert all(map(is_alive, pids))
+
+    for parent in parents:
+        parent.kill()
+
+    for pid in pids:
+        wait_for_death(pid)
+
+
+@pytest.mark.slow
+def test_a_watcher_ends_by_itself_when_nothing_is_left(hosts: list[Host]) -> None:
+    parents = [connect(host, "read -r x; exit 3") for host in hosts]
+    deadline = time.monotonic() + 20
+    watching: list[int] = []
+    while len(watching) < len(hosts):
+        assert time.monotonic() < deadline
+        watching = [pid for host in hosts for pid in watchers(host)]
+    for parent in parents:
+        assert parent.stdin is not None
+        os.write(parent.stdin.fileno(), b"\n")
+        assert read_line(parent.stdout) == b"over\n"
+    begin = time.monotonic()
+
+    for pid in watching:
+        wait_for_death(pid)
+
+    assert time.monotonic() - begin < 4
+
+
+def test_a_watcher_does_not_hold_the_streams_of_its_command(host: Host) -> None:
+    begin = time.monotonic()
+
+    assert host.end(host.run("echo done; exit 200", watch=True)) == (200, b"done\n", b"")
+    assert time.monotonic() - begin < 1.9
+
+
+# -- a command that is left alone ----------------------------------------------
+
+
+def test_a_detached_command_tells_its_pid_and_holds_nothing(host: Host) -> None:
+    starter = host.start("sh", "-c", host.shell.line(detached("exec sleep 1000")))
+    stdout, stderr = starter.communicate(timeout=20)
+    pid = int(stdout)
+    host.pids.append(pid)
+
+    assert (starter.returncode, stderr) == (0, b"")
+    assert is_alive(pid)
+    assert os.getsid(pid) == pid
+    assert [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)] == ["/dev/null"] * 3
+
+
+def test_a_detached_command_may_be_anything(host: Host, tmp_path: Path) -> None:
+    made = tmp_path / "it's made"
+    os.mkfifo(made)
+    command = f'if [ -z "$REGISSEUR_REMOTE" ]; then\necho "so!" > "{made}"\nfi'
+
+    host.start("sh", "-c", host.shell.line(detached(command)), env={**os.environ, "REGISSEUR_REMOTE": f"{TOKEN};"})
+
+    fd = os.open(made, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert select.select([fd], [], [], 20)[0]
+        assert os.read(fd, 100) == b"so!\n"
+    finally:
+        os.close(fd)
+
+
+def test_a_detached_command_that_cannot_start_is_a_failure(host: Host) -> None:
+    environment = {**os.environ, "PATH": os.path.dirname(host.shell.path)}
+    line = host.shell.line(detached("true")).replace(f"exec $s {host.shell.path}", "exec /no/such/sh")
+    starter = host.start(host.shell.path, "-c", line, env=environment)
+
+    assert starter.communicate(timeout=20)[0] == b""
+    assert starter.returncode == 127
+
+
+# -- the trailer ---------------------------------------------------------------
+
+
+def trailer(kind: str, status: int, token: str = "0a.1") -> bytes:
+    return f"\x1eregisseur:{token};{kind}{status}\x1e".encode()
+
+
+@given(
+    st.binary(max_size=30) | st.just(b"\x1eregisseur:0a.1;s") | st.just(trailer("x", 137, "0a.2")),
+    st.sampled_from([("x", 137, 137), ("s", 137, -9), ("x", 255, 255), ("s", 265, -9), ("s", 192, -64)]),
+    st.lists(st.integers(0, 80)),
+)
+def test_a_trailer_is_taken_out_however_the_bytes_are_cut(
+    output: bytes, end: tuple[str, int, int], cuts: list[int]
+) -> None:
+    data = output + trailer(*end[:2])
+    cuts = sorted(min(cut, len(data)) for cut in cuts)
+    filtered = TrailerFilter("0a.1")
+
+    got = b"".join(filtered.feed(data[a:b]) for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True))
+
+    rest, status = filtered.finish()
+    assert output == got + rest
+    assert status == end[2]
+
+
+@given(st.lists(st.binary(max_size=20) | st.sampled_from([b"\x1e", b"\x1eregisseur:", b"\x1eregisseur:0a.1;x13"])))
+def test_nothing_is_lost_where_there_is_no_trailer(chunks: list[bytes]) -> None:
+    assume(re.search(rb"regisseur:0a.1;[sx][0-9]+\x1e", b"".join(chunks)) is None)
+    filtered = TrailerFilter("0a.1")
+
+    got = b"".join(map(filtered.feed, chunks))
+    rest, status = filtered.finish()
+
+    assert b"".join(chunks) == got + rest
+    assert status is None
+
+
+def test_only_what_may_be_a_trailer_is_held_back() -> None:
+    filtered = TrailerFilter("0a.1")
+
+    assert filtered.feed(b"some\x1e") == b"some"
+    assert filtered.feed(b"regisseur:0a.1;s1") == b""
+    assert filtered.feed(b"x") == b"\x1eregisseur:0a.1;s1x"
+    assert filtered.finish() == (b"", None)
+
+
+def test_what_comes_after_the_trailer_is_passed_on() -> None:
+    filtered = TrailerFilter("0a.1")
+
+    assert filtered.feed(b"some" + trailer("s", 143) + b" more") == b"some more"
+    assert filtered.finish() == (b"", -15)
