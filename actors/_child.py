@@ -14,12 +14,15 @@ from ..protocols.messages import STDERR, STDOUT
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from ..protocols.remote_shell import TrailerFilter
     from ._output import Output
 
-__all__ = ["CLOSED", "PARKED", "Child", "Pipes"]
+__all__ = ["CLOSED", "PARKED", "RUNNING", "Child", "Pipes"]
 
 CLOSED = -1
 """In place of a descriptor: closed."""
+RUNNING = 1000
+"""In place of an exit status: there is none yet."""
 PARKED = -2
 """In place of the descriptor of stdin: open, but kept elsewhere (see `_parking`)."""
 
@@ -86,8 +89,12 @@ class Child:
         "pending",
         "pid",
         "pidfd",
+        "reported",
+        "seen",
         "stdin",
         "terminal",
+        "trailer",
+        "trailer_stream",
         "written",
     )
 
@@ -121,6 +128,36 @@ class Child:
         """Whether the last byte for stdin, if there was any, was no newline."""
         self.written = 0
         """Bytes that stdin has taken."""
+        self.trailer: TrailerFilter | None = None
+        """Takes the trailer of a remote command off its last bytes."""
+        self.reported: int | None = None
+        """The status that the trailer told."""
+        self.seen = 0
+        """Chunks of output, where there is a trailer to look for."""
+        self.trailer_stream = STDERR
+        """Where that trailer comes."""
+
+    def look_for_trailer(self, token: str) -> None:
+        """It connects to a host, and a wrapped command runs there."""
+        from ..protocols.remote_shell import TrailerFilter  # here: most programs have no such process
+
+        self.trailer = TrailerFilter(token)
+        self.trailer_stream = STDOUT if self.terminal else STDERR
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a process of this machine: `pid` is its own."""
+        return True
+
+    def reap(self) -> int | None:
+        """The exit status: 0..255, or minus the signal; None: others took it; or `RUNNING`."""
+        try:
+            result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
+        except ChildProcessError:  # other code waits for any child, or SIGCHLD is ignored
+            return None
+        if result is None:
+            return RUNNING
+        return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
 
     def enlarge(self, fd: int) -> None:
         """Give a busy pipe more room, so that both sides run longer at a time."""

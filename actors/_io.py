@@ -3,7 +3,7 @@
 Owns: every child, its pipes and its pidfd; the guardian. No other part of the
 program starts a process that belongs to an experiment.
 Takes: SpawnProcess, SignalProcess, WriteInput, CloseInput, PauseOutput,
-ResumeOutput, `Divert`.  Tells the process actor: ProcessSpawned, SpawnFailed,
+ResumeOutput, `Divert`, AttachSession, DetachSession.  Tells the process actor: ProcessSpawned, SpawnFailed,
 OutputRead, OutputSpooled, OutputEnded, InputFailed, ProcessExited; and, when it
 ends all of them by itself, `KillWanted` and `ForceDue`.
 Lives on the reactor and never blocks, but for the moment in which a child is
@@ -17,7 +17,8 @@ run out, it makes room (`_room`); when that is not enough, or processes run
 out, starts wait until another process has ended: that is not a failure of the
 command.
 
-Read on: `_child` (what it knows of each), `_maker` (how they are made), `_signals` (how they are ended), `_guard`.
+Read on: `_child` (what it knows of each), `_maker` (how they are made), `_signals` (how they are ended), `_guard`,
+`_sessions` (commands on other hosts).
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..protocols.messages import (
     STDOUT,
+    AttachSession,
     CloseInput,
+    DetachSession,
     InputFailed,
     OutputEnded,
     OutputRead,
@@ -48,13 +51,14 @@ from ..protocols.messages import (
     SpawnProcess,
     WriteInput,
 )
-from ._child import CLOSED, PARKED, Child
+from ._child import CLOSED, PARKED, RUNNING, Child
 from ._context import here
 from ._guard import Guard
 from ._maker import Maker
 from ._process_rule import ForceDue, KillWanted
 from ._reactor import READABLE, WRITABLE
 from ._room import Room
+from ._sessions import Sessions
 from ._signals import Signals, signal_sessions
 from .actor import Actor
 
@@ -96,11 +100,12 @@ class IoActor(Actor):
     def __init__(self) -> None:
         super().__init__()
         self._children: dict[str, Child] = {}
+        self._sessions = Sessions(self)
         self._waiting: deque[SpawnProcess] = deque()
         self._starting = False  # the reactor was asked to start those that wait
         self._short = False  # something has run out: starts wait for an exit
         self._room = Room()
-        self._guard = Guard(lambda: [child.pid for child in self._children.values()])
+        self._guard = Guard(lambda: [child.pid for child in self._children.values() if child.is_local])
         self._maker = Maker(self._room, self._guard)
         self._signals = Signals(self._children, self._hang_up)
         self._leave: Callable[[], None] | None = None
@@ -119,7 +124,7 @@ class IoActor(Actor):
         return actor
 
     @property
-    def _reactor(self) -> Reactor:
+    def reactor(self) -> Reactor:
         return self.actor_runtime.reactor
 
     def on_receive(self, message: Any) -> None:
@@ -141,12 +146,12 @@ class IoActor(Actor):
 
     def _refuse(self, message: SpawnProcess) -> None:
         """The runtime is being stopped."""
-        self._tell(message.process, SpawnFailed(errno.ECANCELED, "the runtime has been stopped", None, time.time()))
+        self.tell(message.process, SpawnFailed(errno.ECANCELED, "the runtime has been stopped", None, time.time()))
 
     def _start_soon(self) -> None:
         if not self._starting:
             self._starting = True
-            self._reactor.call_again(self._start_some)
+            self.reactor.call_again(self._start_some)
 
     def _start_some(self) -> None:
         """Start a few of those that wait, and let the reactor look at its descriptors before the next.
@@ -162,7 +167,7 @@ class IoActor(Actor):
             if not self._try_spawn(message):
                 self._waiting.appendleft(message)
                 self._short = True
-                self._reactor.call_later(_RETRY, self._try_again)
+                self.reactor.call_later(_RETRY, self._try_again)
                 return
         if self._waiting:
             self._start_soon()
@@ -177,29 +182,32 @@ class IoActor(Actor):
         """Start the process and tell its actor how that went; False: nothing done, something has run out."""
         while True:
             try:
-                child = self._maker.make(message, self._reactor, spare_reserve=bool(self._children))
+                child = self._maker.make(message, self.reactor, spare_reserve=bool(self._children))
             except OSError as error:
                 if error.errno == errno.EMFILE and self._room.make(self._children.values()):
                     continue
                 if error.errno in _SHORTAGE and self._children:
                     return False
-                self._tell(message.process, self._maker.failure(error))
+                self.tell(message.process, self._maker.failure(error))
             except Exception as error:  # such as a configuration that can not be read: the next must not hang on it
-                self._tell(message.process, self._maker.failure(error))
+                self.tell(message.process, self._maker.failure(error))
             else:
                 self._take_on(child)
             return True
 
     def _take_on(self, child: Child) -> None:
-        """Watch *child* from now on."""
-        self._tell(child.address, ProcessSpawned(child.pid, time.time()))
+        """Watch *child*, a process of this machine, from now on."""
+        self.tell(child.address, ProcessSpawned(child.pid, time.time()))
         self._children[child.address] = child
         self._guard.started(child.pid)
-        watch = self._reactor.watch
         if child.pidfd == CLOSED:
             self._end_child(child, None)
-            return
-        watch(child.pidfd, READABLE, lambda _: self._take_exit(child))
+        else:
+            self.reactor.watch(child.pidfd, READABLE, lambda _: self.take_exit(child))
+            self._watch_outputs(child)
+
+    def _watch_outputs(self, child: Child) -> None:
+        watch = self.reactor.watch
         for stream, fd in child.outputs.items():
             if child.terminal and stream == STDOUT:
                 watch(fd, READABLE, lambda events: self._serve_terminal(child, events))
@@ -235,16 +243,32 @@ class IoActor(Actor):
             return
         if size == child.chunk:
             child.enlarge(fd)
-        self._tell(child.address, told)
+        if child.trailer is not None and type(told) is OutputRead:
+            self._pass_on(child, stream, told.bulk)
+        else:
+            self.tell(child.address, told)
+
+    def _pass_on(self, child: Child, stream: int, data: bytes) -> None:
+        """Tell the output of a remote command, without the trailer."""
+        child.seen += 1
+        if stream == child.trailer_stream:
+            assert child.trailer is not None
+            data = child.trailer.feed(data)
+        if data:
+            self.tell(child.address, OutputRead(stream, data))
 
     def _end_stream(self, child: Child, stream: int, fd: int, error: int) -> None:
         self._close_output(child, stream, fd)
-        if error or not self._take_exit(child):  # mostly its streams have ended because it has
-            self._tell(child.address, OutputEnded(stream, error))
+        if error or not self.take_exit(child):  # mostly its streams have ended because it has
+            self.tell(child.address, OutputEnded(stream, error))
 
     def _close_output(self, child: Child, stream: int, fd: int) -> None:
         del child.outputs[stream]
-        self._reactor.forget(fd)
+        if child.trailer is not None and stream == child.trailer_stream:
+            rest, child.reported = child.trailer.finish()
+            if rest:
+                self.tell(child.address, OutputRead(stream, rest))
+        self.reactor.forget(fd)
         if fd != child.stdin:  # a terminal is closed when its input is
             os.close(fd)
 
@@ -267,11 +291,13 @@ class IoActor(Actor):
             events = 0 if stream in child.paused else READABLE
             if child.terminal and stream == STDOUT and child.pending:
                 events |= WRITABLE
-            self._reactor.change(fd, events)
+            self.reactor.change(fd, events)
 
     def _divert(self, message: Divert) -> None:
         child = self._children.get(message.process)
-        if child is not None and message.stream not in (child.diverted or ()):
+        if child is None or (child.trailer is not None and message.stream == child.trailer_stream):
+            return  # who looks for the trailer has to see all
+        if message.stream not in (child.diverted or ()):
             # What was read before is still on its way to the process actor, and comes first: read nothing until then.
             child.diverted = {**(child.diverted or {}), message.stream: None}
             self.actor_runtime.bus.call(lambda: self._divert_now(child, message))
@@ -289,10 +315,10 @@ class IoActor(Actor):
         try:
             self._room.get_back(child)
         except OSError as error:
-            self._tell(message.process, InputFailed(error.errno or errno.EIO))
+            self.tell(message.process, InputFailed(error.errno or errno.EIO))
             return
         if child.stdin == CLOSED or child.closing_input:
-            self._tell(message.process, InputFailed(errno.EPIPE))
+            self.tell(message.process, InputFailed(errno.EPIPE))
             return
         self._add_input(child, message.bulk)
 
@@ -315,7 +341,7 @@ class IoActor(Actor):
             done = child.write_some()
         except OSError as error:
             child.pending.clear()
-            self._tell(child.address, InputFailed(error.errno or errno.EIO))
+            self.tell(child.address, InputFailed(error.errno or errno.EIO))
             done = True
             child.closing_input = not child.terminal
         self._watch_input(child, wanted=not done)
@@ -329,9 +355,9 @@ class IoActor(Actor):
         if child.terminal:
             self._watch_output(child, STDOUT)
         elif wanted:
-            self._reactor.watch(child.stdin, WRITABLE, lambda _: self._write_some(child))
+            self.reactor.watch(child.stdin, WRITABLE, lambda _: self._write_some(child))
         else:
-            self._reactor.forget(child.stdin)
+            self.reactor.forget(child.stdin)
 
     def _close_input(self, message: CloseInput) -> None:
         child = self._children.get(message.process)
@@ -357,29 +383,30 @@ class IoActor(Actor):
     # -- signals -------------------------------------------------------------------
 
     def _signal(self, message: SignalProcess) -> None:
-        self._signals.send(message, self._reactor)
+        self._signals.send(message, self.reactor)
 
     def _hang_up(self, child: Child) -> None:
         """Close the terminal of a process that runs as another user (sudo): then the kernel sends it SIGHUP."""
         fd = child.outputs.get(STDOUT, CLOSED)
         if fd != CLOSED:
             self._close_output(child, STDOUT, fd)
-            self._tell(child.address, OutputEnded(STDOUT, 0))
+            self.tell(child.address, OutputEnded(STDOUT, 0))
         if child.pending:
             child.pending.clear()
-            self._tell(child.address, InputFailed(errno.EPIPE))
+            self.tell(child.address, InputFailed(errno.EPIPE))
         child.input_watched = False
         self._close_input_now(child)
 
     # -- the end -------------------------------------------------------------------
 
-    def _take_exit(self, child: Child) -> bool:
+    def take_exit(self, child: Child) -> bool:
         """If *child* has ended, take its exit status and what is left in its pipes. Returns whether it has."""
-        status = _reap(child.pidfd)
-        if status == _RUNNING:
+        status = child.reap()
+        if status == RUNNING:
             return False
-        self._reactor.forget(child.pidfd)
+        self.reactor.forget(child.pidfd)
         os.close(child.pidfd)
+        child.pidfd = CLOSED
         self._end_child(child, status)
         return True
 
@@ -391,16 +418,24 @@ class IoActor(Actor):
             self._room.forget(child)
         elif child.stdin != CLOSED:
             if child.input_watched and not child.terminal:
-                self._reactor.forget(child.stdin)
+                self.reactor.forget(child.stdin)
             os.close(child.stdin)
         child.diverted = child.pending = None  # whoever still holds the child shall not hold its output
         del self._children[child.address]
-        self._guard.ended(child.pid)
-        self._tell(child.address, ProcessExited(status, time.time(), child.written))
+        if child.is_local:
+            self._guard.ended(child.pid)
+            self.tell_exit(child, status)
+        else:
+            self._sessions.ended(child, status)
         if self._short:
             self._try_again()
         if self._leave is not None and not self._children:
             self._leave()
+
+    def tell_exit(self, child: Child, status: int | None) -> None:
+        reported = child.reported is not None
+        told = child.reported if reported else status
+        self.tell(child.address, ProcessExited(told, time.time(), child.written, reported))
 
     def _read_rest(self, child: Child, stream: int, fd: int) -> None:
         os.set_blocking(fd, False)
@@ -411,7 +446,51 @@ class IoActor(Actor):
                 return
             if not data:
                 return
-            self._tell(child.address, OutputRead(stream, data))
+            if child.trailer is None:
+                self.tell(child.address, OutputRead(stream, data))
+            else:
+                self._pass_on(child, stream, data)
+
+    # -- sessions: for `_sessions` ---------------------------------------------------
+
+    def session(self, process: str) -> Child | None:
+        """The session that *process* runs in, if there is one."""
+        child = self._children.get(process)
+        return None if child is None or child.is_local else child
+
+    def take_in(self, session: Child) -> None:
+        """From now on *session* is a child like the others; who hears of its end is already seen to."""
+        self._children[session.address] = session
+        self._watch_outputs(session)
+
+    def cut_off(self, session: Child, status: int | None) -> None:
+        """End *session* here, whatever its control socket may still say."""
+        self.reactor.forget(session.pidfd)
+        os.close(session.pidfd)
+        session.pidfd = CLOSED
+        self._end_child(session, status)
+
+    def drop(self, session: Child) -> None:
+        """Close what belongs to *session*, and forget it."""
+        del self._children[session.address]
+        for fd in (session.pidfd, *session.outputs.values()):
+            self.reactor.forget(fd)
+            self.close_fd(fd)
+        if session.stdin == PARKED:
+            self._room.forget(session)
+        elif session.stdin != CLOSED:
+            self.reactor.forget(session.stdin)
+            self.close_fd(session.stdin)
+
+    def make_room(self) -> None:
+        """Descriptors have run out."""
+        self._room.make(self._children.values())
+
+    @staticmethod
+    def close_fd(fd: int) -> None:
+        """Close *fd* if it is one."""
+        if fd >= 0:
+            os.close(fd)
 
     def shut_down(self, done: Callable[[], None]) -> None:
         """End all processes, with their sessions, and call *done* when they have ended. The reactor's thread."""
@@ -422,13 +501,14 @@ class IoActor(Actor):
         if not self._children:
             done()
             return
+        self._sessions.close([child for child in self._children.values() if not child.is_local])
         self._end_all(signal.SIGTERM, KillWanted(signal.SIGTERM, None, sent=True))
-        self._reactor.call_later(_GRACE, lambda: self._end_all(signal.SIGKILL, ForceDue()))
+        self.reactor.call_later(_GRACE, lambda: self._end_all(signal.SIGKILL, ForceDue()))
 
     def _end_all(self, number: int, told: KillWanted | ForceDue) -> None:
         for address in self._children:
-            self._tell(address, told)
-        signal_sessions({child.pid for child in self._children.values()}, number)
+            self.tell(address, told)
+        signal_sessions({child.pid for child in self._children.values() if child.is_local}, number)
 
     def _clean_up(self) -> None:
         """The runtime ends."""
@@ -437,7 +517,8 @@ class IoActor(Actor):
 
     def _abandon(self) -> None:
         """In a forked child: close our copies of the parent's descriptors, and have nobody wait for its children."""
-        fds = {fd for c in self._children.values() for fd in (c.pidfd, c.stdin, *c.outputs.values()) if fd >= 0}
+        children = [*self._children.values(), *self._sessions.opening()]
+        fds = {fd for child in children for fd in (child.pidfd, child.stdin, *child.outputs.values()) if fd >= 0}
         for fd in fds:
             with contextlib.suppress(OSError):
                 os.close(fd)
@@ -448,7 +529,7 @@ class IoActor(Actor):
             if hasattr(actor, "on_fork"):
                 actor.on_fork()
 
-    def _tell(self, process: str, message: Any) -> None:
+    def tell(self, process: str, message: Any) -> None:
         self.actor_runtime.bus.tell(process, message)
 
 
@@ -460,18 +541,6 @@ _HANDLERS: dict[type, Callable[[IoActor, Any], None]] = {
     PauseOutput: IoActor._pause,
     ResumeOutput: IoActor._resume,
     Divert: IoActor._divert,
+    AttachSession: lambda io, message: io._sessions.attach(message),
+    DetachSession: lambda io, message: io._sessions.detach(message),
 }
-
-
-_RUNNING = 1000  # no exit status
-
-
-def _reap(pidfd: int) -> int | None:
-    """The exit status of the child of *pidfd*: 0..255, or minus the signal; None: others took it; or `_RUNNING`."""
-    try:
-        result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
-    except ChildProcessError:  # other code waits for any child, or SIGCHLD is ignored
-        return None
-    if result is None:
-        return _RUNNING
-    return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status

@@ -75,7 +75,10 @@ class Maker:
             raise
         finally:
             pipes.close_theirs()
-        return Child(message.process, pid, _pidfd(pid, pipes), pipes)
+        child = Child(message.process, pid, _pidfd(pid, pipes), pipes)
+        if message.token is not None:
+            child.look_for_trailer(message.token)
+        return child
 
     def _decoded(self, block: bytes | None) -> dict[str, str] | None:
         if block is None:

@@ -26,6 +26,7 @@ from ._process_actor import CloseStdin, ProcessActor, Write, call_hook
 from ._process_base import Duration, ProcessBase
 from ._process_log import input_facts
 from ._process_rule import KillWanted, Start
+from ._run import Run
 from ._sinks import StreamHandlers
 from .config import configuration
 from .future import Future
@@ -115,8 +116,12 @@ class Process(ProcessBase):
         life = run.life
         life.timeout, life.kill_timeout = limits
         life.take(Start(time.time()))
-        run.launch(ProcessActor(run))
+        run.launch(self._make_actor(run))
         return self
+
+    def _make_actor(self, run: Run) -> ProcessActor:
+        """The actor of *run*, which is about to start. In the thread that starts it."""
+        return ProcessActor(run)
 
     def _argv(self) -> Sequence[str]:
         """The words to execute."""

@@ -39,13 +39,26 @@ from ..protocols.messages import (
     ResumeOutput,
     SignalProcess,
     SpawnFailed,
+    SpawnProcess,
     WriteInput,
 )
 from ._context import here
 from ._handlers import HandlerQueue
 from ._io import Divert
-from ._process_log import end_takes_long, log_end, log_failed, log_started
-from ._process_rule import Effect, Ended, ForceDue, InputSent, KillWanted, Send, SetTimer, TimeoutDue
+from ._process_log import end_takes_long, log_end, log_failed, log_started, log_unstarted
+from ._process_rule import (
+    BrokenOff,
+    Connecting,
+    Effect,
+    Ended,
+    ForceDue,
+    InputSent,
+    KillWanted,
+    Send,
+    SetTimer,
+    TimeoutDue,
+    Withdrawn,
+)
 from ._process_text import warn, worth_a_warning
 from .actor import Actor
 from .journal import current_journal
@@ -98,6 +111,14 @@ class ProcessActor(Actor):
         self._early: list[Any] | None = []  # what was written before the process was there
         self._timers: list[Timer] = []
 
+    def begin_run(self) -> None:
+        """Have the process started. In the thread of who starts it.
+
+        Raises:
+            ProtocolError, TypeError: it can not travel to the I/O actor.
+        """
+        self._tell_io(SpawnProcess(self.actor_address, **self._run.spawn))
+
     def on_receive(self, message: Any) -> None:
         """Let the event happen."""
         _HANDLERS[type(message)](self, message)
@@ -134,6 +155,9 @@ class ProcessActor(Actor):
             self._call_lifecycle("start")
         if effects:
             self._do(effects)
+
+    def _connecting(self, message: Connecting) -> None:
+        self._do(self._run.life.take(message))
 
     def _spawn_failed(self, message: SpawnFailed) -> None:
         run = self._run
@@ -196,9 +220,25 @@ class ProcessActor(Actor):
 
     def _exited(self, message: ProcessExited) -> None:
         life = self._run.life
-        effects = life.take(message)
+        effects = life.take(self._judged(message))
         if self._run.unread:
             life.take(InputFailed(errno.EPIPE))
+        self._do(effects)
+
+    def _judged(self, message: ProcessExited) -> ProcessExited | BrokenOff:
+        """What its end means: that of a connector to another host may tell of the connection (`_remote_actor`)."""
+        return message
+
+    def _broken_off(self, message: BrokenOff | Withdrawn) -> None:
+        run = self._run
+        ran = run.life.pid is not None
+        effects = run.life.take(message)
+        journal = current_journal()
+        if journal is not None and effects and not ran:
+            log_unstarted(journal, run, message)
+        if run.unread:
+            run.life.take(InputFailed(errno.EPIPE))
+        self._early = None
         self._do(effects)
 
     # -- wishes and timers -----------------------------------------------------------
@@ -245,9 +285,12 @@ class ProcessActor(Actor):
             if type(effect) is Ended:
                 self._end_run()
             elif type(effect) is Send:
-                self._tell_io(SignalProcess(self.actor_address, effect.signal, self._run.descendants))
+                self._send_signal(effect.signal)
             elif type(effect) is SetTimer:
                 self._timers.append(self.actor_later(effect.delay, effect.event))
+
+    def _send_signal(self, number: int) -> None:
+        self._tell_io(SignalProcess(self.actor_address, number, self._run.descendants))
 
     def _end_run(self) -> None:
         run = self._run
@@ -319,4 +362,7 @@ _HANDLERS: dict[type, Callable[[ProcessActor, Any], None]] = {
     ForceDue: ProcessActor._timer,
     Write: ProcessActor._write,
     CloseStdin: ProcessActor._close_stdin,
+    Connecting: ProcessActor._connecting,
+    BrokenOff: ProcessActor._broken_off,
+    Withdrawn: ProcessActor._broken_off,
 }

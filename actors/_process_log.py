@@ -33,11 +33,12 @@ from ._spool import log_file
 
 if TYPE_CHECKING:
     from ..protocols.messages import SpawnFailed
+    from ._process_rule import BrokenOff, Withdrawn
     from ._run import Run
     from ._streams import Stream
     from .journal import Journal
 
-__all__ = ["end_takes_long", "input_facts", "log_end", "log_failed", "log_started"]
+__all__ = ["end_takes_long", "input_facts", "log_end", "log_failed", "log_started", "log_unstarted"]
 
 _FLAGS = ("timeouted", "killed", "forced_kill", "write_error")
 _STREAMS = (("stdout", STDOUT), ("stderr", STDERR))
@@ -75,6 +76,12 @@ def log_failed(journal: Journal, run: Run, message: SpawnFailed) -> None:
     """It could not start."""
     reason = f"{message.reason} ({errno.errorcode.get(message.errno, message.errno)})"
     journal.event("process.failed", level="warning", actor=run.address, error=reason, at=message.at, **_facts(run))
+
+
+def log_unstarted(journal: Journal, run: Run, message: BrokenOff | Withdrawn) -> None:
+    """There was no connection to its host, or it was killed before there was one."""
+    error = {} if not hasattr(message, "error") else {"level": "warning", "error": str(message.error)}
+    journal.event("process.failed", actor=run.address, at=message.at, **error, **_facts(run))
 
 
 def input_facts(journal: Journal, run: Run, data: bytes) -> dict[str, Any]:

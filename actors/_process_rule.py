@@ -6,9 +6,13 @@ the effects. The live run, the replay and the property tests use the same rule.
 
 ::
 
-    new --Start--> starting --ProcessSpawned--> running --ProcessExited--> ended
-                       |                           ^ |
-                       +--SpawnFailed--> ended     | +-- KillWanted, TimeoutDue, ForceDue
+    new --Start--> starting --ProcessSpawned--> running --ProcessExited, BrokenOff--> ended
+                     | |                           ^ |
+                     | +--SpawnFailed--> ended     | +-- KillWanted, TimeoutDue, ForceDue
+                     |                             |
+                     +--Connecting--> connecting --+--BrokenOff, Withdrawn--> ended
+
+Only a process on another host is ever connecting: it may be killed, and time out, while its connection is being made.
 """
 
 from __future__ import annotations
@@ -30,6 +34,8 @@ from ..protocols.messages import (
 )
 
 __all__ = [
+    "BrokenOff",
+    "Connecting",
     "Effect",
     "Ended",
     "ForceDue",
@@ -40,12 +46,35 @@ __all__ = [
     "SetTimer",
     "Start",
     "TimeoutDue",
+    "Withdrawn",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
     """The user wants it started."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Connecting:
+    """A connection to its host is sought."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenOff:
+    """There is no connection to its host, or no longer: how it ended, if it has begun, will not be known."""
+
+    at: float
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """It was killed before it began."""
 
     at: float
 
@@ -137,7 +166,7 @@ class ProcessLife:
     )
 
     def __init__(self, timeout: float | None = None, kill_timeout: float | None = None) -> None:
-        self.state: Literal["new", "starting", "running", "ended"] = "new"
+        self.state: Literal["new", "starting", "connecting", "running", "ended"] = "new"
         self.timeout = timeout
         self.kill_timeout = kill_timeout
         self.started = False
@@ -147,7 +176,7 @@ class ProcessLife:
         self.timeout_date: float | None = None
         self.pid: int | None = None
         self.error = False
-        self.error_reason: OSError | str | None = None
+        self.error_reason: BaseException | str | None = None
         self.exit_code: int | None = None
         self.timeouted = False
         self.killed = False
@@ -174,20 +203,42 @@ class ProcessLife:
             self.start_date = event.at
         return _NONE
 
-    def _spawned(self, event: ProcessSpawned) -> list[Effect]:
+    def _connecting(self, event: Connecting) -> list[Effect]:
         if self.state != "starting":
             return _NONE
-        self.pid = event.pid
-        self.start_date = event.at
-        self.state = "running"
+        self.state = "connecting"
+        return self._begin(event.at)
+
+    def _begin(self, at: float) -> list[Effect]:
+        """From now on its time runs, and it can be killed."""
         effects: list[Effect] = []
         if self.timeout is not None:
-            self.timeout_date = event.at + self.timeout
+            self.timeout_date = at + self.timeout
             effects.append(SetTimer(self.timeout, TimeoutDue()))
         wanted, self.kills_wanted = self.kills_wanted, ()
         for kill in wanted:
             effects += self._kill(kill)
         return effects
+
+    def _spawned(self, event: ProcessSpawned) -> list[Effect]:
+        if self.state not in ("starting", "connecting"):
+            return _NONE
+        before, self.state = self.state, "running"
+        self.pid = event.pid
+        if before == "connecting":
+            return _NONE
+        self.start_date = event.at
+        return self._begin(event.at)
+
+    def _broken_off(self, event: BrokenOff) -> list[Effect]:
+        if self.state == "ended":
+            return _NONE
+        self.error = True
+        self.error_reason = event.error
+        return self._end(event.at)
+
+    def _withdrawn(self, event: Withdrawn) -> list[Effect]:
+        return _NONE if self.state == "ended" else self._end(event.at)
 
     def _spawn_failed(self, event: SpawnFailed) -> list[Effect]:
         if self.state == "ended":
@@ -203,7 +254,7 @@ class ProcessLife:
         if self.state == "starting":
             self.kills_wanted += (event,)
             return _NONE
-        if self.state != "running":
+        if self.state not in ("connecting", "running"):
             return _NONE
         self.killed = True
         effects: list[Effect] = [] if event.sent else [Send(event.signal)]
@@ -212,13 +263,13 @@ class ProcessLife:
         return effects
 
     def _timeout(self, event: TimeoutDue) -> list[Effect]:
-        if self.state != "running":
+        if self.state not in ("connecting", "running"):
             return _NONE
         self.timeouted = True
         return self._kill(KillWanted(signal.SIGTERM, self.kill_timeout))
 
     def _force(self, event: ForceDue) -> list[Effect]:
-        if self.state != "running" or self.forced_kill:
+        if self.state not in ("connecting", "running") or self.forced_kill:
             return _NONE
         self.killed = self.forced_kill = True
         return [Send(signal.SIGKILL)]
@@ -265,6 +316,9 @@ class ProcessLife:
 
 _RULES: dict[type, Callable[[ProcessLife, Any], list[Effect]]] = {
     Start: ProcessLife._start,
+    Connecting: ProcessLife._connecting,
+    BrokenOff: ProcessLife._broken_off,
+    Withdrawn: ProcessLife._withdrawn,
     ProcessSpawned: ProcessLife._spawned,
     SpawnFailed: ProcessLife._spawn_failed,
     KillWanted: ProcessLife._kill,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from ..protocols.errors import ProtocolError
-from ..protocols.messages import SpawnFailed, SpawnProcess
+from ..protocols.messages import SpawnFailed
 from ._context import here
 from ._expect import Expecter
 from ._streams import wait_for_change
@@ -99,13 +99,13 @@ class Run:
         self._send(message)
 
     def launch(self, actor: ProcessActor) -> None:
-        """Let its actor live, and have the process spawned."""
+        """Let its actor live, and have the process spawned, here or where its actor says."""
         assert self.runtime is not None
         bus = self.runtime.bus
         try:
             bus.launch(actor, begin=False)
             try:
-                bus.tell(self.runtime.io_address, SpawnProcess(self.address, **self.spawn))
+                actor.begin_run()
             except (ProtocolError, TypeError) as error:
                 # It can not travel: it has more than 16 MiB of arguments, for instance.
                 reason = f"{os.strerror(errno.E2BIG)}: {error}"

@@ -11,12 +11,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..protocols.command import prlimit_argv, str_from_cmdline
+from ..protocols.remote_shell import detached, wrapped
+from ._connection import Way
+from ._host_actor import host_address
 from ._process import Process
+from ._remote_actor import ConnectorActor, SessionActor
 from .config import refuse_old_arguments
 from .connection_params import AnyConnectionParams, ConnectionParams
 from .host import Host, HostLike
+from .runtime import current_runtime
 
 if TYPE_CHECKING:
+    from ._process_actor import ProcessActor
     from ._run import Run
 
 __all__ = ["SshProcess", "get_process"]
@@ -40,6 +46,8 @@ class SshProcess(Process):
 
     host: Host
     """A copy of the host that was given."""
+    _wrapped = True
+    """Whether `_remote_line` is a wrapped command, which tells how it ends (see protocols/remote_shell.py)."""
     _shown: ClassVar[dict[str, Any]] = {
         "connection_params": None,
         "detach": False,
@@ -94,7 +102,37 @@ class SshProcess(Process):
         self._token = f"{secrets.token_hex(8)}.1"  # another for each run: what is left of one is ended by its token
         return super()._new_run()
 
+    @property
+    def _is_multiplexed(self) -> bool:
+        """Whether it runs over the standing connection of its host, rather than by a connector of its own."""
+        return self._wrapped and not self.detach and not self.rlimits and self._params.is_multiplexed
+
+    def _way(self) -> Way:
+        params = self._params
+        *words, address = params.connector_argv(self.host)
+        return Way(
+            self.host.address,
+            tuple(words),
+            address,
+            connect_timeout=params.connect_timeout,
+            window=params.connect_window,
+            retries=params.connect_retries,
+            idle=params.idle_timeout,
+        )
+
+    def _make_actor(self, run: Run) -> ProcessActor:
+        if self._is_multiplexed:
+            host = host_address(current_runtime(), self._way(), run.spawn["env"], run.spawn["cwd"])
+            return SessionActor(run, host, self.remote_cmd, pty=self.pty)
+        if self._wrapped and not self.detach:
+            run.spawn["token"] = self._token
+        # A connector may well be a script, whose shell waits for what it has started; or it runs the command itself.
+        run.descendants = self.kill_subprocesses is not False
+        return ConnectorActor(run)
+
     def _argv(self) -> Sequence[str]:
+        if self._is_multiplexed:
+            return self._connector_argv(self.remote_cmd)
         argv = self._connector_argv(self._remote_line())
         return prlimit_argv(argv, self.rlimits) if self.rlimits else argv
 
@@ -109,7 +147,7 @@ class SshProcess(Process):
 
     def _remote_line(self) -> str:
         """What the remote user's shell is given."""
-        return self.remote_cmd
+        return detached(self.remote_cmd) if self.detach else wrapped(self.remote_cmd, self._token, watch=True)
 
     def connection_error(self, said: str, *, ran: bool) -> BaseException | None:
         """Why the connector has ended with 255 although the command has not; None: that is the command's own status.

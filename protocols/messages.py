@@ -11,8 +11,11 @@ from .message import message
 __all__ = [
     "STDERR",
     "STDOUT",
+    "AttachSession",
     "CloseInput",
+    "DetachSession",
     "InputFailed",
+    "OpenSession",
     "OutputEnded",
     "OutputRead",
     "OutputSpooled",
@@ -20,7 +23,11 @@ __all__ = [
     "ProcessExited",
     "ProcessSpawned",
     "ResumeOutput",
+    "SessionEnded",
+    "SessionOpened",
+    "SessionRefused",
     "SignalProcess",
+    "SignalSession",
     "SpawnFailed",
     "SpawnProcess",
     "WriteInput",
@@ -46,6 +53,8 @@ class SpawnProcess:
     """Working directory, an absolute path; None: that of the I/O actor's program."""
     pty: bool = False
     """stdin and stdout are a pseudo terminal, which is the controlling terminal of the session."""
+    token: str | None = None
+    """In the trailer that it may write to stderr: it connects to a host, and runs a wrapped command there."""
 
 
 @message("io.signal")
@@ -148,3 +157,79 @@ class ProcessExited:
     at: float
     written: int = 0
     """Bytes that its stdin has taken."""
+    reported: bool = False
+    """The status comes of the trailer that a wrapped remote command has written (see `remote_shell`)."""
+
+
+@message("host.open")
+class OpenSession:
+    """Run a command on the host, over a connection that stands. To: a host actor.
+
+    Answer, to *process*: `ProcessSpawned` and what follows on it, as of the I/O actor; or `BrokenOff`, `Withdrawn`.
+    """
+
+    process: str
+    """Address of the process actor."""
+    command: str
+    """For the shell of the remote user."""
+    pty: bool
+
+
+@message("host.signal")
+class SignalSession:
+    """Send a signal to all that the command of *process* has started. To: a host actor, or a connection."""
+
+    process: str
+    signal: int
+
+
+@message("io.attach")
+class AttachSession:
+    """Open a session of a standing connection, with pipes of ours. To: the I/O actor.
+
+    Answer, to *connection*: `SessionOpened` or `SessionRefused`, and `SessionEnded`; to *process* as for
+    `SpawnProcess`.
+    """
+
+    process: str
+    connection: str
+    """Address of the connection actor."""
+    pid: int
+    """Of the process that holds the connection."""
+    socket: str
+    """Path of its control socket."""
+    command: bytes
+    token: str
+    """In the trailer that the command may write."""
+    pty: bool
+
+
+@message("io.detach")
+class DetachSession:
+    """Wait no longer for the session's end: its host does not react. To: the I/O actor."""
+
+    process: str
+
+
+@message("session.opened")
+class SessionOpened:
+    """The command has been given to the host. From: the I/O actor, to the connection."""
+
+    process: str
+
+
+@message("session.refused")
+class SessionRefused:
+    """The host, or the connection, takes no further session. From: the I/O actor, to the connection."""
+
+    process: str
+    reason: str
+
+
+@message("session.ended")
+class SessionEnded:
+    """The session is over. From: the I/O actor, to the connection."""
+
+    process: str
+    known: bool
+    """The process actor was told the exit status; else it has been told nothing yet."""
