@@ -43,19 +43,24 @@ __all__ = [
 
 # In $0: what the supervisor knows a wrapper by, and the value of the variable. The shell that waits is one that bash
 # lets speak of signals: not in posix mode, and not directly in a command substitution. The dot is missing from what
-# is captured if that shell was killed itself, so that its end is not taken for an exit. ksh counts signals from 256.
+# is captured if that shell was killed itself, so that its end is not taken for an exit. ksh counts signals from 256, yash from 384.
 _WRAPPER = r"""
-t() { trap : 1 2 3 10 12 13 14 15; };
-r() { ( exec "${SHELL:-/bin/sh}" -c "$regisseur_c" <&3 >&4 2>&5 3<&- 4>&- 5>&- ); s=$?; printf .; exit $s; };
-t;
+traps() { trap : 1 2 3 10 12 13 14 15; };
+await() {
+    ( exec "${SHELL:-/bin/sh}" -c "$regisseur_c" <&3 >&4 2>&5 3<&- 4>&- 5>&- );
+    s=$?;
+    [ $s -lt 256 ] || { s=$((128+s%128)); printf signal; };
+    printf .; exit $s;
+};
+traps;
 REGISSEUR_REMOTE=${0#regisseur:}; export REGISSEUR_REMOTE;
 {
-    if [ -z "$BASH_VERSION" ]; then m=$( t; { r; } 2>&1 );
-    else set +o posix; m=$( t; ( t; r ) 2>&1 ); fi;
+    if [ -z "$BASH_VERSION" ]; then m=$( traps; { await; } 2>&1 );
+    else set +o posix; m=$( traps; ( traps; await ) 2>&1 ); fi;
     s=$?;
 } 3<&0 4>&1 5>&2;
 if [ $s -ge 128 ]; then
-    case $s$m in 130.|25[6-9].|2[6-9]?.|[34]??.) w=s;; ???.) w=x;; *) w=s;; esac;
+    case $s$m in 130.) w=s;; ???.) w=x;; *) w=s;; esac;
     printf "\036regisseur:%s%s%s\036" "$REGISSEUR_REMOTE" $w $s >&2;
 fi;
 exit $s
@@ -79,7 +84,6 @@ echo "$p"
 _DETACHED_CHILD = 'echo $$; exec >/dev/null; exec "${SHELL:-/bin/sh}" -c "$1"'
 
 _TOKEN = re.compile(r"[0-9a-f]+\.[0-9]+")
-_KSH_SIGNALS = 256
 _SIGNALS = 128
 
 
@@ -140,7 +144,7 @@ class TrailerFilter:
 
     def __init__(self, token: str) -> None:
         self._begin = f"\x1eregisseur:{token};".encode()
-        self._whole = re.compile(re.escape(self._begin) + rb"([sx])([0-9]{1,4})\x1e")
+        self._whole = re.compile(re.escape(self._begin) + rb"([sx])([0-9]{3})\x1e")
         self._held = b""
         self._status: int | None = None
 
@@ -169,7 +173,7 @@ class TrailerFilter:
     def _note(self, match: re.Match[bytes]) -> bytes:
         status = int(match[2])
         if match[1] == b"s":
-            status = -(status - (_SIGNALS if status < _KSH_SIGNALS else _KSH_SIGNALS))
+            status = _SIGNALS - status
         self._status = status
         return b""
 
@@ -177,4 +181,4 @@ class TrailerFilter:
         size = len(self._begin)
         if len(data) <= size:
             return self._begin.startswith(data)
-        return data.startswith(self._begin) and re.fullmatch(rb"[sx][0-9]{0,4}", data[size:]) is not None
+        return data.startswith(self._begin) and re.fullmatch(rb"[sx][0-9]{0,3}", data[size:]) is not None

@@ -76,9 +76,9 @@ find() {
 };
 """
 
-# end <signal>: send it to all that there are, and tell whether there were any. In a subshell, which forgets.
+# strike <signal>: send it to all that there are, and tell whether there were any. In a subshell, which forgets.
 _SWEEP = r"""
-end() {
+strike() {
     a=1; look;
     for n in $N; do
         find $n;
@@ -88,7 +88,7 @@ end() {
 };
 sweep() {
     i=0 g=15 z=.2 y=2; sleep .01 2>/dev/null || z=1 y=10;
-    while [ $i -lt 30 ] && ( end $g ); do
+    while [ $i -lt 30 ] && ( strike $g ); do
         sleep $z; i=$((i+y)) g=0; [ $i -lt 10 ] || g=9;
     done;
 };
@@ -113,7 +113,7 @@ orders() {
     exit $a;
 };
 h=$1 q="[0-9][0-9]*" b=; L=$(printf "\012."); L=${L%.};
-read -r l </proc/$$/stat; set -- ${l##*) }; O=$4;
+read -r l </proc/$$/stat; set -- ${l##*") "}; O=$4;
 printf "\nregisseur %s ready\n" $h;
 while d=$(dd bs=65536 count=1 2>/dev/null; echo .); [ "$d" != . ]; do
     b=$b${d%.};
@@ -127,7 +127,7 @@ sweep
 
 # seen <pid>: S state, P parent, T time of its start; empty where it is gone.
 _WATCHER = r"""
-seen() { S= P= T=; read -r l </proc/$1/stat && { set -- ${l##*) }; S=$1 P=$2 T=${20}; }; };
+seen() { S= P= T=; read -r l </proc/$1/stat && { set -- ${l##*") "}; S=$1 P=$2 T=${20}; }; };
 h=$1 q=$2 w=$3 c=$4 O=0;
 seen $c; B=$T;
 while :; do

@@ -154,6 +154,7 @@ def test_signals_do_not_end_the_supervisor(host: Host) -> None:
 # -- the end -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_all_of_the_connection_ends_with_the_stdin(host: Host) -> None:
     polite, (first,) = host.run(1, "echo $$; exec sleep 1000")
     stubborn, others = host.run(2, STUBBORN)
