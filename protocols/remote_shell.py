@@ -43,7 +43,8 @@ __all__ = [
 
 # In $0: what the supervisor knows a wrapper by, and the value of the variable. The shell that waits is one that bash
 # lets speak of signals: not in posix mode, and not directly in a command substitution. The dot is missing from what
-# is captured if that shell was killed itself, so that its end is not taken for an exit. ksh counts signals from 256, yash from 384.
+# is captured if that shell was killed itself, so that its end is not taken for an exit. ksh counts signals from 256,
+# yash from 384.
 _WRAPPER = r"""
 traps() { trap : 1 2 3 10 12 13 14 15; };
 await() {
