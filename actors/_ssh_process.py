@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..protocols.command import prlimit_argv, str_from_cmdline
 from ..protocols.remote_shell import detached, wrapped
+from ..protocols.ssh_failure import classify
 from ._connection import Way
 from ._host_actor import host_address
 from ._process import Process
 from ._remote_actor import ConnectorActor, SessionActor
 from .config import refuse_old_arguments
+from .connection_errors import error_for, lost_error
 from .connection_params import AnyConnectionParams, ConnectionParams
 from .host import Host, HostLike
 from .runtime import current_runtime
@@ -150,13 +152,19 @@ class SshProcess(Process):
         return detached(self.remote_cmd) if self.detach else wrapped(self.remote_cmd, self._token, watch=True)
 
     def connection_error(self, said: str, *, ran: bool) -> BaseException | None:
-        """Why the connector has ended with 255 although the command has not; None: that is the command's own status.
+        """Why the connector has ended with 255, and the command has not; None: that is no failure of the connection.
 
         Args:
             said: the end of what it wrote to stderr.
-            ran: whether the command has begun, as far as one can tell.
+            ran: whether the command has begun, as far as one can tell by its output.
         """
-        return None
+        if self.killed:
+            return None
+        name, failure = self.host.address, classify(said)
+        # Who can not connect says why. Once connected, the last words may well be those of the command.
+        if ran or failure is None:
+            return lost_error(name, said)
+        return error_for(failure, name, said)
 
 
 def get_process(*args: Any, **kwargs: Any) -> Process:

@@ -44,6 +44,7 @@ class PortForwarder(SshProcess):
 
     forwarding: threading.Event
     """Set when the port listens."""
+    _wrapped = False  # the command needs nobody to end it: its stdin ends with the connection
 
     def __init__(
         self,
@@ -85,7 +86,7 @@ class PortForwarder(SshProcess):
         return (*own, "-L", f"{self._from}:{self._to}")
 
     def _remote_line(self) -> str:
-        return self.remote_cmd  # it needs nobody to end it: its stdin ends with the connection
+        return self.remote_cmd
 
     def connection_error(self, said: str, *, ran: bool) -> BaseException | None:
         """Tell a port that can not be listened on from other failures. See `SshProcess`."""

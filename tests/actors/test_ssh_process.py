@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import select
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hosts import STUB, STUB_PARAMS
 from processes import DEADLINE, QUIET, Stage
+from regisseur.actors import connection_errors as errors
 from regisseur.actors._ssh_process import SshProcess, get_process
 from regisseur.actors.config import default_connection_params
 from regisseur.actors.connection_params import ConnectionParams
@@ -177,6 +181,90 @@ def test_a_terminal_makes_one_stream_of_all_lines(stage: RemoteStage) -> None:
     process = stage.ssh("tty >/dev/null && echo terminal", pty=True).run(DEADLINE)
 
     assert process.stdout == "terminal\r\n"
+
+
+# -- connections that fail ---------------------------------------------------------------------------------------------
+
+
+def connector(directory: Path, text: str) -> dict[str, Any]:
+    """Connection parameters with a connector that does as *text* says."""
+    program = directory / "connector"
+    program.write_text(f"#!/bin/sh\n{text}\n")
+    program.chmod(0o755)
+    return {**STUB_PARAMS, "ssh": str(program)}
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("ssh: Could not resolve hostname h1: Name or service not known", errors.UnknownNameError),
+        ("ssh: connect to host h1 port 22: No route to host", errors.NoRouteError),
+        ("ssh: connect to host h1 port 22: Connection refused", errors.RefusedError),
+        ("ssh: connect to host h1 port 22: Connection timed out", errors.ConnectTimeoutError),
+        ("u@h1: Permission denied (publickey).", errors.PermissionDeniedError),
+        ("Host key verification failed.", errors.HostKeyUnknownError),
+        ("something nobody knows", errors.ConnectionFailedError),
+    ],
+)
+def test_a_connector_that_fails_is_an_error_of_its_own_and_no_exit_code(
+    said: str, kind: type[Exception], stage: RemoteStage, tmp_path: Path
+) -> None:
+    process = stage.ssh("echo out", connection_params=connector(tmp_path, f"echo '{said}' >&2; exit 255"))
+    process.run(DEADLINE)
+
+    assert type(process.error_reason) is kind
+    assert (process.error, process.exit_code, process.ok) == (True, None, False)
+    assert "h1" in str(process.error_reason)
+    assert process.stats()["num_errors"] == 1
+
+
+@pytest.mark.parametrize("text", ["echo out; echo words >&2; exit 255", "exit 255"])
+def test_a_connection_that_is_lost_while_the_command_runs_is_an_error(
+    text: str, stage: RemoteStage, tmp_path: Path
+) -> None:
+    process = stage.ssh("true", connection_params=connector(tmp_path, text)).run(DEADLINE)
+
+    assert type(process.error_reason) is errors.ConnectionLostError
+    assert (process.error, process.exit_code) == (True, None)
+
+
+def test_a_command_that_itself_ends_with_255_is_no_error(stage: RemoteStage) -> None:
+    process = stage.ssh("echo 'Permission denied (publickey).' >&2; exit 255").run(DEADLINE)
+
+    assert (process.error, process.exit_code, process.stderr) == (False, 255, "Permission denied (publickey).\n")
+
+
+def test_a_connector_that_is_killed_is_no_error(stage: RemoteStage, tmp_path: Path) -> None:
+    params = connector(tmp_path, "trap 'exit 255' TERM; echo up; while :; do sleep 0.05; done")
+    process = stage.ssh("true", connection_params=params).start()
+    assert process.expect("up", DEADLINE)[0] == 0
+
+    process.kill().wait(DEADLINE)
+
+    assert (process.ended, process.killed, process.error, process.ok) == (True, True, False, True)
+
+
+@pytest.mark.parametrize("number", [1, 6, 9, 15])
+def test_a_command_that_a_signal_has_ended_has_minus_its_number(number: int, stage: RemoteStage) -> None:
+    process = stage.ssh(f"echo out; kill -{number} $$").run(DEADLINE)
+
+    assert (process.exit_code, process.stdout, process.stderr, process.error) == (-number, "out\n", "", False)
+
+
+def test_a_detached_command_stays_and_its_pid_is_told(stage: RemoteStage, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    process = stage.ssh(f"cat {go} > {go}.copy; mv {go}.copy {go}.done", detach=True).run(DEADLINE)
+
+    assert (process.ok, process.error) == (True, False)
+    detached = int(process.stdout)
+    os.kill(detached, 0)
+    pidfd = os.pidfd_open(detached)
+    go.write_text("on")
+    assert select.select([pidfd], [], [], DEADLINE)[0]
+    os.close(pidfd)
+    assert (tmp_path / "go.done").read_text() == "on"
+    assert "detach=True" in repr(process)
 
 
 # -- get_process -------------------------------------------------------------------------------------------------------
