@@ -35,7 +35,7 @@ from ._connection import Close, ConnectionActor, Over, Ready, Way
 from ._control_sockets import ControlSockets
 from ._process_rule import BrokenOff, Withdrawn
 from .actor import Actor
-from .connection_errors import error_for, lost_error, session_error
+from .connection_errors import error_for, lost_error, session_error, unreported_error
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -194,16 +194,16 @@ class HostActor(Actor):
 
     def _tell_unknown_end(self, process: str, line: _Line) -> None:
         """It has ended without a word: either its connection is lost, or a signal has ended it and all around it."""
-        if line.over:
-            self._tell_process(process, BrokenOff(time.time(), line.error or lost_error(self._way.name, "")))
-            return
 
         def judge() -> None:
-            reason = "a signal has ended the command, and what was to report it" if not line.over else ""
-            error = line.error if line.over else session_error(self._way.name, reason)
-            self._tell_process(process, BrokenOff(time.time(), error or lost_error(self._way.name, "")))
+            name = self._way.name
+            error = line.error or lost_error(name, "") if line.over else unreported_error(name)
+            self._tell_process(process, BrokenOff(time.time(), error))
 
-        self.actor_runtime.call_later(_FAREWELL, judge)
+        if line.over:
+            judge()
+        else:
+            self.actor_runtime.call_later(_FAREWELL, judge)
 
     # -- connections -----------------------------------------------------------
 

@@ -10,6 +10,7 @@ usage: run.py [--rounds N] [--quick] [CASE ...]
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from sshd import private_sshd
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -78,7 +80,9 @@ class Case:
     per: int = 0
     """So many pieces in it: then microseconds for each are shown."""
     extra: tuple[str, ...] = ()
-    """Names of further figures."""
+    """Names of further figures; "tree" is CPU seconds of all programs that were started, the living ones too."""
+    over_ssh: bool = False
+    """Its programs connect to a private sshd."""
 
 
 def ours(case: str, *arguments: object) -> Program:
@@ -184,6 +188,7 @@ def cases(quick: bool) -> list[Case]:
             extra=("start_s", "stop_s"),
         ),
         *sweeper_cases(combinations),
+        *ssh_cases(20 if quick else 100, 200 if quick else 1000),
         Case(
             "import",
             "import",
@@ -192,6 +197,44 @@ def cases(quick: bool) -> list[Case]:
                 python("regisseur.actors", "import_time", "regisseur.actors"),
                 Program("execo 2.8.2", [str(PEERS_PYTHON), str(CASES / "import_time.py"), "execo"]),
             ],
+        ),
+    ]
+
+
+def ssh_cases(hosts: int, processes: int) -> list[Case]:
+    """Commands on other hosts: by ssh to addresses of this machine, and by a connector that is a program of it."""
+    stub = "/bin/true"
+    clush = str(Path(sys.executable).parent / "clush")
+    tools = [
+        python("xargs ssh", "ssh_tools", hosts, "xargs"),
+        python("clush", "ssh_tools", hosts, "clush", clush),
+        python("pdsh", "ssh_tools", hosts, "pdsh"),
+    ]
+    return [
+        Case(
+            "ssh-first",
+            f"a command on {hosts} hosts",
+            "wall as clush and pdsh; CPU of all programs <= that of xargs ssh + 1 ms for each host",
+            [ours("ssh", hosts, "first"), *tools, execo("ssh", hosts, "first")],
+            per=hosts,
+            extra=("tree",),
+            over_ssh=True,
+        ),
+        Case(
+            "ssh-second",
+            "another command on them",
+            "CPU of all programs <= 1/8 of execo's, wall <= 1/5",
+            [ours("ssh", hosts, "second"), execo("ssh", hosts, "second")],
+            per=hosts,
+            extra=("tree",),
+            over_ssh=True,
+        ),
+        Case(
+            "ssh-connectors",
+            f"a command on {processes:,} hosts by a connector that is a program of this machine",
+            ">= 8 x execo's rate",
+            [ours("connectors", processes, stub), execo("connectors", processes, stub)],
+            per=processes,
         ),
     ]
 
@@ -266,18 +309,25 @@ def main() -> int:
     table = Table(title=f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}")
     for heading in ("", "wall s", "CPU s", "us each: wall / CPU", "MB", "wall, ours = 1", ""):
         table.add_column(heading, justify="left" if not heading else "right")
-    for case in chosen:
-        if arguments.names and not {case.name, case.name.partition("-")[0]} & set(arguments.names):
-            continue
-        rounds = 1 if arguments.quick else arguments.rounds
-        for turn in range(rounds):
-            for program in case.programs:
-                if turn < (program.rounds or rounds):
-                    print(f"{case.name}: {program.name}, round {turn + 1} of {rounds}", file=sys.stderr)
-                    program.measure()
-        show(case, table)
+    names = set(arguments.names)
+    chosen = [case for case in chosen if not names or {case.name, case.name.partition("-")[0]} & names]
+    with contextlib.ExitStack() as stack:
+        if any(case.over_ssh for case in chosen):
+            os.environ.update(stack.enter_context(private_sshd()).environment())
+        for case in chosen:
+            measure(case, 1 if arguments.quick else arguments.rounds)
+            show(case, table)
     console.print(table)
     return 0
+
+
+def measure(case: Case, rounds: int) -> None:
+    """Let the programs of a case take turns."""
+    for turn in range(rounds):
+        for program in case.programs:
+            if turn < (program.rounds or rounds):
+                print(f"{case.name}: {program.name}, round {turn + 1} of {rounds}", file=sys.stderr)
+                program.measure()
 
 
 if __name__ == "__main__":
