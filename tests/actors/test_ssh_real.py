@@ -1,0 +1,274 @@
+"""Commands on hosts over a real ssh and a real server: by a connector of their own, and over a shared connection."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from processes import DEADLINE, QUIET
+from regisseur.actors import connection_errors as errors
+from regisseur.actors._ssh_process import SshProcess
+from regisseur.actors.exception import ProcessesFailed
+from regisseur.actors.known_hosts import forget_host_keys
+from regisseur.actors.port_forwarder import PortForwarder
+from regisseur.actors.remote import Remote
+
+pytest_plugins = ["loopback"]  # for sshd
+pytestmark = [pytest.mark.requires_sshd, pytest.mark.usefixtures("stage")]  # its end closes shared connections
+
+AT_ONCE = 5.0
+"""Seconds in which nothing may be left on a host."""
+
+
+@pytest.fixture(params=[False, None], ids=["own connection", "shared connection"])
+def params(request: pytest.FixtureRequest, sshd: Any) -> dict[str, Any]:
+    """Connection parameters for the server."""
+    return {**sshd.connection_params, "multiplex": request.param}
+
+
+@pytest.fixture
+def plain(params: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """The same, with keys in a file of the test."""
+    options = ("-F", "none", "-o", "BatchMode=yes")
+    return {**params, "ssh_options": options, "known_hosts": str(tmp_path / "known_hosts")}
+
+
+@contextlib.contextmanager
+def started(cmd: str, host: str, params: dict[str, Any], **kwargs: Any) -> Iterator[SshProcess]:
+    process = SshProcess(cmd, host, params, **{**QUIET, **kwargs}).start()
+    try:
+        yield process
+    finally:
+        process.kill(auto_force_kill_timeout=0.5)
+        assert process.wait(DEADLINE).ended
+
+
+def run(cmd: str, host: str, params: dict[str, Any], **kwargs: Any) -> SshProcess:
+    with started(cmd, host, params, **kwargs) as process:
+        return process.wait(DEADLINE)
+
+
+def pids_with(mark: str) -> list[str]:
+    return subprocess.run(["pgrep", "-f", f"^sleep {mark}$"], capture_output=True, text=True).stdout.split()
+
+
+def mark() -> str:
+    """A number of seconds for sleep that nobody else sleeps."""
+    return f"{1000 + os.getpid() % 1000}.{time.monotonic_ns() % 10**9:09d}"
+
+
+def assert_gone(mark: str, since: float) -> None:
+    while pids_with(mark):
+        assert time.monotonic() < since + AT_ONCE, "something is left on the host"
+        time.sleep(0.05)
+
+
+# -- what a command says and how it ends -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cmd", "out", "err", "code"),
+    [
+        ("echo out; echo err >&2", "out\n", "err\n", 0),
+        ("echo $((1+1)) '$HOME' \"a  b\"; exit 3", "2 $HOME a  b\n", "", 3),
+        ("exit 255", "", "", 255),
+        ("exit 200", "", "", 200),
+        ("kill -9 $$", "", "", -9),
+        ("no-such-program 2>/dev/null", "", "", 127),
+        ("head -c 300000 /dev/zero | tr '\\0' x; printf é", 300000 * "x" + "é", "", 0),
+    ],
+)
+def test_a_command_says_and_ends_as_it_would_here(
+    cmd: str, out: str, err: str, code: int, sshd: Any, params: dict[str, Any]
+) -> None:
+    process = run(cmd, sshd.address, params)
+
+    assert (process.exit_code, process.error) == (code, False)
+    assert (process.stdout, process.stderr) == (out, err)
+
+
+def test_input_reaches_the_command_and_its_end_too(sshd: Any, params: dict[str, Any]) -> None:
+    with started("sed s/^/:/; echo end", sshd.address, params) as process:
+        process.write(b"a\nb\n" * 10000)
+        process.close_stdin()
+
+        assert process.wait(DEADLINE).stdout == ":a\n:b\n" * 10000 + "end\n"
+
+
+def test_with_a_terminal_there_is_one_stream(sshd: Any, params: dict[str, Any]) -> None:
+    process = run("tty; echo err >&2; exit 5", sshd.address, {**params, "pty": True})
+
+    assert re.fullmatch(r"/dev/pts/\d+\r?\nerr\r?\n", process.stdout)
+    assert (process.stderr, process.exit_code) == ("", 5)
+
+
+def test_many_commands_on_one_host_at_once(sshd: Any, params: dict[str, Any]) -> None:
+    numbers = list(range(8))  # fewer than a server refuses (MaxStartups)
+
+    action = Remote("echo {{numbers}}", [sshd.address] * len(numbers), params).run(DEADLINE)
+
+    assert [process.stdout for process in action.processes] == [f"{number}\n" for number in numbers]
+
+
+# -- ends --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["kill", "timeout"])
+def test_what_is_killed_leaves_nothing_on_the_host(end: str, sshd: Any, params: dict[str, Any]) -> None:
+    seconds = mark()
+    cmd = f"sleep {seconds} & setsid sleep {seconds} & echo up; sleep {seconds}"
+    with started(cmd, sshd.address, params, timeout=1.5 if end == "timeout" else None) as process:
+        assert process.expect("up", DEADLINE)[0] == 0
+        if end == "kill":
+            process.kill()
+        process.wait(DEADLINE)
+
+    assert process.killed
+    assert process.timeouted == (end == "timeout")
+    assert_gone(seconds, time.monotonic())
+
+
+@pytest.mark.slow
+def test_nothing_is_left_on_the_host_when_the_program_is_killed(sshd: Any, params: dict[str, Any]) -> None:
+    seconds = mark()
+    script = f"""
+from regisseur.actors import *
+action = Remote("sleep {seconds} & setsid sleep {seconds} & echo up; trap '' TERM; sleep {seconds}",
+                [{sshd.address!r}] * 3, {params!r}).start()
+print([index for _, index, _ in action.expect("up", timeout={DEADLINE})], flush=True)
+action.wait()
+"""
+    program = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    with program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "[0, 0, 0]\n"
+        assert len(pids_with(seconds)) == 9
+        program.send_signal(signal.SIGKILL)
+
+    assert_gone(seconds, time.monotonic())
+
+
+def test_a_detached_command_stays(sshd: Any, params: dict[str, Any]) -> None:
+    seconds = mark()
+    process = run(f"sleep {seconds}", sshd.address, params, detach=True)
+
+    try:
+        assert process.ok
+        os.kill(int(process.stdout), 0)
+    finally:
+        os.kill(int(process.stdout), signal.SIGKILL)
+
+
+# -- connections that fail ---------------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port: int = server.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"port": free_port}, errors.RefusedError),
+        ({"keyfile": "/nonexistent/key"}, errors.BadKeyFileError),
+        ({"host_rewrite_func": ("^.*$", "no-such-host.invalid")}, errors.UnknownNameError),
+        ({"host_keys": "strict", "known_hosts": "/dev/null"}, errors.HostKeyUnknownError),
+    ],
+)
+def test_each_way_to_fail_has_its_error(
+    changes: dict[str, Any], kind: type[Exception], sshd: Any, plain: dict[str, Any]
+) -> None:
+    changed = {key: value() if callable(value) else value for key, value in changes.items()}
+
+    process = run("echo never", sshd.address, {**plain, "connect_retries": 0, **changed})
+
+    assert (process.error, process.exit_code, process.ok) == (True, None, False)
+    assert isinstance(process.error_reason, kind), process.error_reason
+    assert process.stdout == ""
+
+
+def new_key(directory: Path) -> Path:
+    """Make a key that nobody knows."""
+    file = directory / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", file], check=True)
+    return file
+
+
+def test_a_key_that_the_host_does_not_take_is_told(sshd: Any, plain: dict[str, Any], tmp_path: Path) -> None:
+    options = (*plain["ssh_options"], "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none")
+    params = {**plain, "keyfile": new_key(tmp_path), "ssh_options": options}
+
+    assert isinstance(run("true", sshd.address, params).error_reason, errors.PermissionDeniedError)
+
+
+def test_a_key_is_accepted_once_and_another_is_refused_until_it_is_forgotten(
+    sshd: Any, plain: dict[str, Any], tmp_path: Path
+) -> None:
+    file = Path(plain["known_hosts"])
+    name = f"[{sshd.address}]:{sshd.port}"
+    assert run("true", sshd.address, plain).stderr == ""
+    assert file.read_text().startswith(f"{name} ")
+
+    kept = file.with_name("changed")
+    kept.write_text(f"{name} {new_key(tmp_path).with_suffix('.pub').read_text()}")
+    changed = {**plain, "known_hosts": str(kept)}
+
+    assert isinstance(run("true", sshd.address, changed).error_reason, errors.HostKeyChangedError)
+    assert forget_host_keys(sshd.address, changed) == 1
+    assert run("true", sshd.address, changed).ok
+
+
+def test_without_a_check_any_key_will_do_and_nothing_is_said(sshd: Any, plain: dict[str, Any]) -> None:
+    process = run("true", sshd.address, {**plain, "host_keys": "off"})
+
+    assert (process.ok, process.stderr) == (True, "")
+    assert not Path(plain["known_hosts"]).exists()
+
+
+def test_a_laboratory_may_exchange_keys_at_less_cost(sshd: Any, plain: dict[str, Any]) -> None:
+    params = {**plain, "multiplex": False, "lab_network": True}
+    params["ssh_options"] = (*plain["ssh_options"], "-v")
+
+    process = run("true", sshd.address, params)
+
+    assert re.search(r"kex: algorithm: curve25519-sha256\r?$", process.stderr, re.MULTILINE)
+
+
+# -- ports -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_port_really_listens_when_the_forwarder_says_so(sshd: Any) -> None:
+    for _ in range(3):
+        forwarder = PortForwarder(sshd.address, sshd.address, sshd.port, connection_params=sshd.connection_params)
+        with forwarder, socket.create_connection(("127.0.0.1", forwarder.local_port)) as client:
+            assert client.recv(8) == b"SSH-2.0-"
+        assert forwarder.wait(DEADLINE).ok
+
+
+def test_a_port_in_use_is_told(sshd: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        arguments = (sshd.address, sshd.address, sshd.port, port)
+        forwarder = PortForwarder(*arguments, connection_params=sshd.connection_params, **QUIET)
+        with (
+            pytest.raises(ProcessesFailed, match=f"can not listen on 127.0.0.1:{port}: Address already in use"),
+            forwarder,
+        ):
+            pass
+
+    assert isinstance(forwarder.error_reason, OSError)
