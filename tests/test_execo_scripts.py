@@ -19,7 +19,8 @@ def test_a_failed_process_is_warned_of_with_its_flags_and_outputs(tmp_path: Path
         """
         from regisseur.actors import *
         p = Process("echo some text; echo the reason >&2; exit 3", shell=True).run()
-        print(p.ok, p.finished_ok, p.exit_code, p.error, p.timeouted, p.killed, p.forced_kill)
+        flags = p.ok, p.finished_ok, p.exit_code, p.error, p.timeouted, p.killed, p.forced_kill
+        print(" ".join(map(str, flags)))  # as one text: the warning may be written meanwhile
         """,
     )
 

@@ -496,6 +496,7 @@ class Diary(ProcessLifecycleHandler):
     def __init__(self) -> None:
         self.notes: list[tuple[str, bool, bool, bool]] = []
         self.threads: set[str] = set()
+        self.started = threading.Event()
         self.ended = threading.Event()
 
     def note(self, what: str, process: Any) -> None:
@@ -504,6 +505,7 @@ class Diary(ProcessLifecycleHandler):
 
     def start(self, process: Any) -> None:
         self.note("start", process)
+        self.started.set()
 
     def end(self, process: Any) -> None:
         self.note("end", process)
@@ -516,8 +518,7 @@ class Diary(ProcessLifecycleHandler):
 def test_start_end_and_reset_are_told_in_order_and_not_by_the_reactor(stage: Stage) -> None:
     diary = Diary()
     process = stage.process("cat", lifecycle_handlers=[diary]).start()
-    process.write("x")
-    assert process.expect("x", DEADLINE)[0] == 0
+    assert diary.started.wait(DEADLINE)
     process.close_stdin()
     process.wait(DEADLINE)
     process.reset()

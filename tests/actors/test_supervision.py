@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import pickle
 import queue
@@ -82,7 +83,7 @@ def settle(runtime: Runtime) -> None:
     """Wait until what was sent has been handed out, and what workers had to do for it is done."""
     for _ in range(3):
         future: Future[None] = Future()
-        runtime.bus.call(future.set)
+        runtime.bus.call(functools.partial(runtime.bus.call, future.set))  # behind what the reactor sends itself
         future.get(timeout=DEADLINE)
         Asker.start().ask(lambda a: None, timeout=DEADLINE)
 
