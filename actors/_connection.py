@@ -50,6 +50,7 @@ from .actor import Actor
 from .journal import current_journal
 
 if TYPE_CHECKING:
+    from ..protocols.ssh_failure import Failure
     from ._reactor import Timer
 
 __all__ = ["Close", "ConnectionActor", "Over", "Ready", "Way"]
@@ -78,6 +79,8 @@ class Way:
     """How often to try again where a busy host refuses."""
     idle: float
     """Seconds that a connection is kept which nobody uses."""
+    native: bool = False
+    """This program connects itself; then the words are the options only."""
 
 
 class Ready:
@@ -92,14 +95,24 @@ class Ready:
 class Over:
     """*connection* has ended. *said* is the end of what ssh wrote to stderr."""
 
-    __slots__ = ("connection", "overdue", "said", "status")
+    __slots__ = ("connection", "failure", "overdue", "said", "status")
 
-    def __init__(self, connection: ConnectionActor, said: str, status: int | None, *, overdue: bool) -> None:
+    def __init__(
+        self,
+        connection: ConnectionActor,
+        said: str,
+        status: int | None,
+        *,
+        overdue: bool,
+        failure: Failure | None = None,
+    ) -> None:
         self.connection = connection
         self.said = said
         self.status = status
         self.overdue = overdue
         """It was ended since it took too long to connect."""
+        self.failure = failure
+        """What has failed, where that need not be read from what was said."""
 
 
 class Close:
@@ -139,6 +152,7 @@ class ConnectionActor(Actor):
         self._pid = 0
         self._timers: list[Timer] = []
         self._overdue = False
+        self._over = False
 
     def begin(self) -> None:
         """Connect. On the reactor."""
@@ -197,8 +211,17 @@ class ConnectionActor(Actor):
         with contextlib.suppress(OSError):  # ssh removes it where it ends in peace
             os.unlink(self._socket)
         said = self._said.decode(errors="replace")
-        self._tell_host(Over(self, said, status, overdue=self._overdue))
-        self.actor_runtime.bus.retire(self)
+        self._be_over(Over(self, said, status, overdue=self._overdue))
+
+    def _be_over(self, message: Over) -> None:
+        self._over = True
+        self._tell_host(message)
+        self._retire_if_unused()
+
+    def _retire_if_unused(self) -> None:
+        """Stay until the host has heard of the end of all sessions."""
+        if self._over and not self.sessions:
+            self.actor_runtime.bus.retire(self)
 
     def _close(self, _: Close) -> None:
         """The supervisor's stdin ends, so it ends, and so does ssh."""
@@ -219,9 +242,10 @@ class ConnectionActor(Actor):
             self.actor_runtime.bus.tell(message.process, BrokenOff(time.time(), error))
             self._tell_host(SessionEnded(message.process, known=True))
             return
-        self._tell_io(
-            AttachSession(message.process, self.actor_address, self._pid, self._socket, command, token, message.pty)
-        )
+        self._attach(message.process, command, token, pty=message.pty)
+
+    def _attach(self, process: str, command: bytes, token: str, *, pty: bool) -> None:
+        self._tell_io(AttachSession(process, self.actor_address, self._pid, self._socket, command, token, pty))
 
     def _opened(self, message: SessionOpened) -> None:
         self._tell_host(message)
@@ -229,6 +253,7 @@ class ConnectionActor(Actor):
     def _session_gone(self, message: SessionEnded | SessionRefused) -> None:
         self.sessions.pop(message.process, None)
         self._tell_host(message)
+        self._retire_if_unused()
 
     def _signal(self, message: SignalSession) -> None:
         token = self.sessions.get(message.process)

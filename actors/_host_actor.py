@@ -60,6 +60,8 @@ class _Line:
     """Sessions that run."""
     room: int | None = None
     """How many sessions it takes, where that is known."""
+    taken: bool = False
+    """It has been ready."""
     over: bool = False
     error: BaseException | None = None
     """Why it is over."""
@@ -218,18 +220,26 @@ class HostActor(Actor):
             _of(runtime).window.leave()
             return
         try:
-            socket = _of(runtime).sockets.new_path()
+            connection = self._new_connection()
         except OSError as error:
             self._connecting -= 1
             _of(runtime).window.leave()
             self._fail_waiting(error)
             return
-        connection = ConnectionActor(self.actor_address, self._way, socket, self._environment, self._directory)
         runtime.bus.launch(connection, begin=False)
         self._lines[connection.actor_address] = _Line(connection, room=self._room)
         connection.begin()
 
+    def _new_connection(self) -> ConnectionActor:
+        if self._way.native:
+            from ._native import NativeConnection  # here: few programs have one
+
+            return NativeConnection(self.actor_address, self._way)
+        socket = _of(self.actor_runtime).sockets.new_path()
+        return ConnectionActor(self.actor_address, self._way, socket, self._environment, self._directory)
+
     def _ready(self, message: Ready) -> None:
+        self._lines[message.connection.actor_address].taken = True
         self._connecting -= 1
         self._tries = 0
         _of(self.actor_runtime).window.leave()
@@ -240,8 +250,7 @@ class HostActor(Actor):
         connection = message.connection
         line = self._lines.pop(connection.actor_address)
         line.over = True
-        was_ready = line.is_used or connection.was_ready
-        if was_ready:
+        if connection.was_ready:
             line.error = lost_error(self._way.name, message.said)
             if line.is_used:
                 connection.log("connection.lost", level="warning", error=str(line.error), sessions=len(line.open))
@@ -249,9 +258,10 @@ class HostActor(Actor):
                 connection.log("connection.closed")
             self._serve()
             return
-        self._connecting -= 1
-        _of(self.actor_runtime).window.leave()
-        failure = Failure.TIMEOUT if message.overdue else classify(message.said) or Failure.OTHER
+        if not line.taken:
+            self._connecting -= 1
+            _of(self.actor_runtime).window.leave()
+        failure = Failure.TIMEOUT if message.overdue else message.failure or classify(message.said) or Failure.OTHER
         self._tries += 1
         if is_worth_a_retry(failure) and self._tries <= self._way.retries:
             self._connect_later()
@@ -259,7 +269,7 @@ class HostActor(Actor):
         if any(not other.over for other in self._lines.values()):
             return  # those that wait will have their turn on the connections there are
         self._tries = 0
-        error = error_for(failure, self._way.name, message.said, status=message.status)
+        error = line.error = error_for(failure, self._way.name, message.said, status=message.status)
         connection.log("connection.failed", level="warning", error=str(error))
         self._fail_waiting(error)
 

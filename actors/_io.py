@@ -58,7 +58,7 @@ from ._maker import Maker
 from ._process_rule import ForceDue, KillWanted
 from ._reactor import READABLE, WRITABLE
 from ._room import Room
-from ._sessions import Sessions
+from ._sessions import AttachNative, Sessions
 from ._signals import Signals, signal_sessions
 from .actor import Actor
 
@@ -542,5 +542,6 @@ _HANDLERS: dict[type, Callable[[IoActor, Any], None]] = {
     ResumeOutput: IoActor._resume,
     Divert: IoActor._divert,
     AttachSession: lambda io, message: io._sessions.attach(message),
+    AttachNative: lambda io, message: io._sessions.attach(message),
     DetachSession: lambda io, message: io._sessions.detach(message),
 }

@@ -28,13 +28,16 @@ from ..protocols.mux import (
     new_session,
 )
 from ._child import RUNNING, Child, Pipes
+from ._sessions import AttachNative
 
 if TYPE_CHECKING:
     from ..protocols.messages import AttachSession
 
-__all__ = ["Session", "open_session"]
+__all__ = ["SIGNALLED", "Session", "open_session"]
 
 _RECEIVE = 1 << 16
+SIGNALLED = 256
+"""What is added to the number of the signal where that is told in place of an exit status: not by ssh's master."""
 
 
 class Session(Child):
@@ -55,7 +58,9 @@ class Session(Child):
         "refused",
     )
 
-    def __init__(self, message: AttachSession, control: int, pipes: Pipes) -> None:
+    def __init__(
+        self, message: AttachSession | AttachNative, control: int, pipes: Pipes, request: bytes | None = None
+    ) -> None:
         super().__init__(message.process, message.pid, control, pipes)
         self.connection = message.connection
         """Address of the connection actor."""
@@ -75,10 +80,10 @@ class Session(Child):
         self.exit_value: int | None = None
         """The exit status; None: it runs, or has ended without one."""
         # Each descriptor travels with a byte of its own, as ssh receives them one by one.
-        self._to_send: deque[tuple[bytes, int | None]] = deque(
-            [(hello() + new_session(message.command, tty=message.pty, terminal=os.environ.get("TERM", "dumb")), None)]
-        )
-        self._to_send.extend((b"\0", fd) for fd in pipes.theirs)
+        self._to_send: deque[tuple[bytes, int | None]] = deque()
+        if request is not None:
+            self._to_send.append((request, None))
+            self._to_send.extend((b"\0", fd) for fd in pipes.theirs)
 
     @property
     def is_local(self) -> bool:
@@ -128,7 +133,8 @@ class Session(Child):
             self.opened = True
             self.on_opened()
         elif isinstance(packet, ExitMessage):
-            self.exit_value = packet.status
+            status = packet.status
+            self.exit_value = status if status < SIGNALLED else SIGNALLED - status
             self.on_exit_value()
         elif isinstance(packet, (Failure, PermissionDenied)):
             self.refused = packet.reason
@@ -138,13 +144,17 @@ class Session(Child):
         return self.last_seen == self.seen
 
 
-def open_session(message: AttachSession) -> tuple[Session, Pipes]:
+def open_session(message: AttachSession | AttachNative) -> tuple[Session, Pipes]:
     """Connect to the control socket, and make the pipes; nothing is sent yet.
+
+    The request of an AttachNative is on its way, with their ends of the pipes.
 
     Raises:
         BlockingIOError: too many others are connecting to it at this moment.
         OSError: there is no such connection any more, or there are no descriptors.
     """
+    if isinstance(message, AttachNative):
+        return _open_native(message)
     control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
         control.connect(message.socket)
@@ -152,4 +162,20 @@ def open_session(message: AttachSession) -> tuple[Session, Pipes]:
     except OSError:
         control.close()
         raise
-    return Session(message, control.detach(), pipes), pipes
+    request = hello() + new_session(message.command, tty=message.pty, terminal=os.environ.get("TERM", "dumb"))
+    return Session(message, control.detach(), pipes, request), pipes
+
+
+def _open_native(message: AttachNative) -> tuple[Session, Pipes]:
+    ours, theirs = socket.socketpair()
+    try:
+        pipes = Pipes(use_pty=False)
+    except OSError:
+        ours.close()
+        theirs.close()
+        raise
+    ours.setblocking(False)
+    session = Session(message, ours.detach(), pipes)
+    message.take(theirs.detach(), list(pipes.theirs))
+    pipes.theirs.clear()
+    return session, pipes

@@ -12,7 +12,8 @@ from __future__ import annotations
 import errno
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..protocols.messages import ProcessSpawned, SessionEnded, SessionOpened, SessionRefused
@@ -26,10 +27,26 @@ if TYPE_CHECKING:
     from ._io import IoActor
     from ._session import Session
 
-__all__ = ["Sessions"]
+__all__ = ["AttachNative", "Sessions"]
 
 _RETRY = 0.02  # seconds until the next try where a control socket or the descriptors have no room
 _LINGER = 1.0  # seconds of silence after the exit status, while something in the background holds the output open
+
+
+@dataclass(frozen=True, slots=True)
+class AttachNative:
+    """As AttachSession, for a connection that this program makes itself.
+
+    Not a registered message: it hands over a function, inside this process.
+    """
+
+    process: str
+    connection: str
+    pid: int
+    token: str
+    pty: bool
+    take: Callable[[int, list[int]], None]
+    """Takes over the other end of the control socket, and those of the pipes; and opens the session. Thread-safe."""
 
 
 class Sessions:
@@ -50,7 +67,7 @@ class Sessions:
 
     # -- the beginning ---------------------------------------------------------
 
-    def attach(self, message: AttachSession) -> None:
+    def attach(self, message: AttachSession | AttachNative) -> None:
         """Open a session."""
         from ._session import open_session
 

@@ -111,15 +111,17 @@ class SshProcess(Process):
 
     def _way(self) -> Way:
         params = self._params
-        *words, address = params.connector_argv(self.host)
+        native = params.connector == "native"
+        login = params.for_host(self.host)
         return Way(
             self.host.address,
-            tuple(words),
-            address,
+            login.option_words() if native else login.ssh_words(),
+            params.address(self.host),
             connect_timeout=params.connect_timeout,
             window=params.connect_window,
             retries=params.connect_retries,
             idle=params.idle_timeout,
+            native=native,
         )
 
     def _make_actor(self, run: Run) -> ProcessActor:

@@ -165,16 +165,20 @@ class ConnectionParams:
 
     @property
     def is_multiplexed(self) -> bool:
-        """Whether commands share a standing connection held by the program *ssh*."""
-        if self.connector != "openssh":
-            return False
+        """Whether commands share a standing connection, held by the program *ssh* or by this one."""
+        if self.connector == "native":
+            return True
         return os.path.basename(words(self.ssh)[0]) == "ssh" if self.multiplex is None else self.multiplex
 
     # -- command lines -------------------------------------------------------------
 
     def ssh_words(self) -> tuple[str, ...]:
         """Return the words of an ssh command up to the address."""
-        return tool_argv(self.ssh, (*self.ssh_options, *self._derived_options()), self.auth_options())
+        return (*words(self.ssh), *self.option_words())
+
+    def option_words(self) -> tuple[str, ...]:
+        """Return the options of an ssh command."""
+        return (*self.ssh_options, *self._derived_options(), *self.auth_options())
 
     def scp_words(self) -> tuple[str, ...]:
         """Return the words of an scp command up to the files."""

@@ -54,6 +54,7 @@ __all__ = [
     "alive_check",
     "hello",
     "new_session",
+    "spoken",
     "stop_listening",
     "terminate",
 ]
@@ -195,6 +196,17 @@ def terminate(request: int = 0) -> bytes:
 def stop_listening(request: int = 0) -> bytes:
     """Have the master remove its socket; it ends when its sessions have. The answer is `Ok`."""
     return _packet(_STOP_LISTENING, request)
+
+
+def spoken(message: SessionOpened | ExitMessage | Failure) -> bytes:
+    """The packet of *message*: for who stands in for the master."""
+    match message:
+        case SessionOpened(request, session):
+            return _packet(_SESSION_OPENED, request, session)
+        case ExitMessage(session, status):
+            return _packet(_EXIT_MESSAGE, session, status)
+        case Failure(request, reason):
+            return _packet(_FAILURE, request, reason.encode(errors="replace"))
 
 
 def _packet(*fields: int | bytes) -> bytes:

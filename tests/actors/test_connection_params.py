@@ -138,7 +138,7 @@ def test_an_address_that_looks_like_an_option_is_refused() -> None:
         ({"ssh": ("sudo", "ssh")}, False),
         ({"ssh": "oarsh", "multiplex": True}, True),
         ({"multiplex": False}, False),
-        ({"connector": "native"}, False),
+        ({"connector": "native"}, True),
     ],
 )
 def test_connections_are_shared_where_the_program_is_ssh(given: dict[str, Any], expected: bool) -> None:
