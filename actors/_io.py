@@ -125,6 +125,7 @@ class IoActor(Actor):
 
     @property
     def reactor(self) -> Reactor:
+        """Of the runtime that this actor is of."""
         return self.actor_runtime.reactor
 
     def on_receive(self, message: Any) -> None:
@@ -433,6 +434,7 @@ class IoActor(Actor):
             self._leave()
 
     def tell_exit(self, child: Child, status: int | None) -> None:
+        """Tell the process of *child* how it has ended: as the host reported, or else by the *status* known here."""
         reported = child.reported is not None
         told = child.reported if reported else status
         self.tell(child.address, ProcessExited(told, time.time(), child.written, reported))
@@ -530,6 +532,7 @@ class IoActor(Actor):
                 actor.on_fork()
 
     def tell(self, process: str, message: Any) -> None:
+        """Send *message* to the actor of a process."""
         self.actor_runtime.bus.tell(process, message)
 
 

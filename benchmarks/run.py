@@ -23,6 +23,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+
 from sshd import private_sshd
 
 HERE = Path(__file__).resolve().parent

@@ -9,7 +9,7 @@ import os
 
 from hypothesis import settings
 
-pytest_plugins = ["leaks", "needs"]
+pytest_plugins = ["leaks", "needs", "sshd"]
 
 # No deadline in either: machines are shared, and a slow moment is no bug. In CI the same examples every time, so that
 # a failure there is about the change, and more of them; new ones are for the developer's runs to find.

@@ -23,9 +23,6 @@ hosts = ["127.0.0.1", "localhost"]
 """
 
 
-pytest_plugins = ["loopback"]  # for sshd
-
-
 @pytest.fixture(scope="module", params=["stub", pytest.param("ssh", marks=pytest.mark.requires_sshd)])
 def params(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Connection parameters for this machine."""

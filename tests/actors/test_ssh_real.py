@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from regisseur.actors.exception import ProcessesFailed
 from regisseur.actors.known_hosts import forget_host_keys
 from regisseur.actors.port_forwarder import PortForwarder
 from regisseur.actors.remote import Remote
+from sshd import Sshd
 
-pytest_plugins = ["loopback"]  # for sshd
 pytestmark = [pytest.mark.requires_sshd, pytest.mark.usefixtures("stage")]  # its end closes shared connections
 
 AT_ONCE = 5.0
@@ -32,7 +32,7 @@ AT_ONCE = 5.0
 
 
 @pytest.fixture(params=[False, None], ids=["own connection", "shared connection"])
-def params(request: pytest.FixtureRequest, sshd: Any) -> dict[str, Any]:
+def params(request: pytest.FixtureRequest, sshd: Sshd) -> dict[str, Any]:
     """Connection parameters for the server."""
     return {**sshd.connection_params, "multiplex": request.param}
 
@@ -40,8 +40,7 @@ def params(request: pytest.FixtureRequest, sshd: Any) -> dict[str, Any]:
 @pytest.fixture
 def plain(params: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
     """The same, with keys in a file of the test."""
-    options = ("-F", "none", "-o", "BatchMode=yes")
-    return {**params, "ssh_options": options, "known_hosts": str(tmp_path / "known_hosts")}
+    return {**params, "known_hosts": str(tmp_path / "known_hosts")}
 
 
 @contextlib.contextmanager
@@ -90,7 +89,7 @@ def assert_gone(mark: str, since: float) -> None:
     ],
 )
 def test_a_command_says_and_ends_as_it_would_here(
-    cmd: str, out: str, err: str, code: int, sshd: Any, params: dict[str, Any]
+    cmd: str, out: str, err: str, code: int, sshd: Sshd, params: dict[str, Any]
 ) -> None:
     process = run(cmd, sshd.address, params)
 
@@ -98,7 +97,7 @@ def test_a_command_says_and_ends_as_it_would_here(
     assert (process.stdout, process.stderr) == (out, err)
 
 
-def test_input_reaches_the_command_and_its_end_too(sshd: Any, params: dict[str, Any]) -> None:
+def test_input_reaches_the_command_and_its_end_too(sshd: Sshd, params: dict[str, Any]) -> None:
     with started("sed s/^/:/; echo end", sshd.address, params) as process:
         process.write(b"a\nb\n" * 10000)
         process.close_stdin()
@@ -106,14 +105,14 @@ def test_input_reaches_the_command_and_its_end_too(sshd: Any, params: dict[str, 
         assert process.wait(DEADLINE).stdout == ":a\n:b\n" * 10000 + "end\n"
 
 
-def test_with_a_terminal_there_is_one_stream(sshd: Any, params: dict[str, Any]) -> None:
+def test_with_a_terminal_there_is_one_stream(sshd: Sshd, params: dict[str, Any]) -> None:
     process = run("tty; echo err >&2; exit 5", sshd.address, {**params, "pty": True})
 
     assert re.fullmatch(r"/dev/pts/\d+\r?\nerr\r?\n", process.stdout)
     assert (process.stderr, process.exit_code) == ("", 5)
 
 
-def test_many_commands_on_one_host_at_once(sshd: Any, params: dict[str, Any]) -> None:
+def test_many_commands_on_one_host_at_once(sshd: Sshd, params: dict[str, Any]) -> None:
     numbers = list(range(8))  # fewer than a server refuses (MaxStartups)
 
     action = Remote("echo {{numbers}}", [sshd.address] * len(numbers), params).run(DEADLINE)
@@ -126,7 +125,7 @@ def test_many_commands_on_one_host_at_once(sshd: Any, params: dict[str, Any]) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("end", ["kill", "timeout"])
-def test_what_is_killed_leaves_nothing_on_the_host(end: str, sshd: Any, params: dict[str, Any]) -> None:
+def test_what_is_killed_leaves_nothing_on_the_host(end: str, sshd: Sshd, params: dict[str, Any]) -> None:
     seconds = mark()
     cmd = f"sleep {seconds} & setsid sleep {seconds} & echo up; sleep {seconds}"
     with started(cmd, sshd.address, params, timeout=1.5 if end == "timeout" else None) as process:
@@ -141,7 +140,7 @@ def test_what_is_killed_leaves_nothing_on_the_host(end: str, sshd: Any, params: 
 
 
 @pytest.mark.slow
-def test_nothing_is_left_on_the_host_when_the_program_is_killed(sshd: Any, params: dict[str, Any]) -> None:
+def test_nothing_is_left_on_the_host_when_the_program_is_killed(sshd: Sshd, params: dict[str, Any]) -> None:
     seconds = mark()
     script = f"""
 from regisseur.actors import *
@@ -160,7 +159,7 @@ action.wait()
     assert_gone(seconds, time.monotonic())
 
 
-def test_a_detached_command_stays(sshd: Any, params: dict[str, Any]) -> None:
+def test_a_detached_command_stays(sshd: Sshd, params: dict[str, Any]) -> None:
     seconds = mark()
     process = run(f"sleep {seconds}", sshd.address, params, detach=True)
 
@@ -191,7 +190,7 @@ def free_port() -> int:
     ],
 )
 def test_each_way_to_fail_has_its_error(
-    changes: dict[str, Any], kind: type[Exception], sshd: Any, plain: dict[str, Any]
+    changes: dict[str, Any], kind: type[Exception], sshd: Sshd, plain: dict[str, Any]
 ) -> None:
     changed = {key: value() if callable(value) else value for key, value in changes.items()}
 
@@ -202,57 +201,56 @@ def test_each_way_to_fail_has_its_error(
     assert process.stdout == ""
 
 
-def new_key(directory: Path) -> Path:
-    """Make a key that nobody knows."""
-    file = directory / "key"
+def test_a_key_that_the_host_does_not_take_is_told(sshd: Sshd, plain: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", file], check=True)
-    return file
+
+    assert isinstance(run("true", sshd.address, {**plain, "keyfile": file}).error_reason, errors.PermissionDeniedError)
 
 
-def test_a_key_that_the_host_does_not_take_is_told(sshd: Any, plain: dict[str, Any], tmp_path: Path) -> None:
-    options = (*plain["ssh_options"], "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none")
-    params = {**plain, "keyfile": new_key(tmp_path), "ssh_options": options}
-
-    assert isinstance(run("true", sshd.address, params).error_reason, errors.PermissionDeniedError)
-
-
-def test_a_key_is_accepted_once_and_another_is_refused_until_it_is_forgotten(
-    sshd: Any, plain: dict[str, Any], tmp_path: Path
+@pytest.mark.parametrize("multiplex", [False, None], ids=["own connection", "shared connection"])
+def test_a_host_that_was_deployed_anew_is_refused_until_its_key_is_forgotten(
+    multiplex: bool | None, start_sshd: Callable[..., Sshd]
 ) -> None:
-    file = Path(plain["known_hosts"])
-    name = f"[{sshd.address}]:{sshd.port}"
-    assert run("true", sshd.address, plain).stderr == ""
-    assert file.read_text().startswith(f"{name} ")
+    server = start_sshd()
+    params = {**server.connection_params, "multiplex": multiplex, "idle_timeout": 0}
+    first = run("true", server.address, params)
+    assert (first.ok, first.stderr) == (True, "")
+    assert server.known_hosts.read_text().startswith(f"[{server.address}]:{server.port} ")
 
-    kept = file.with_name("changed")
-    kept.write_text(f"{name} {new_key(tmp_path).with_suffix('.pub').read_text()}")
-    changed = {**plain, "known_hosts": str(kept)}
+    server.stop()
+    server.new_host_key()
+    server.start()
 
-    assert isinstance(run("true", sshd.address, changed).error_reason, errors.HostKeyChangedError)
-    assert forget_host_keys(sshd.address, changed) == 1
-    assert run("true", sshd.address, changed).ok
+    assert isinstance(run("true", server.address, params).error_reason, errors.HostKeyChangedError)
+    assert forget_host_keys(server.address, params) == 1
+    assert run("true", server.address, params).ok
 
 
-def test_without_a_check_any_key_will_do_and_nothing_is_said(sshd: Any, plain: dict[str, Any]) -> None:
+def test_without_a_check_any_key_will_do_and_nothing_is_said(sshd: Sshd, plain: dict[str, Any]) -> None:
     process = run("true", sshd.address, {**plain, "host_keys": "off"})
 
     assert (process.ok, process.stderr) == (True, "")
     assert not Path(plain["known_hosts"]).exists()
 
 
-def test_a_laboratory_may_exchange_keys_at_less_cost(sshd: Any, plain: dict[str, Any]) -> None:
-    params = {**plain, "multiplex": False, "lab_network": True}
-    params["ssh_options"] = (*plain["ssh_options"], "-v")
+@pytest.mark.parametrize(("lab_network", "algorithm"), [(False, "sntrup761x25519-sha512"), (True, "curve25519-sha256")])
+def test_a_laboratory_may_exchange_keys_at_less_cost(
+    lab_network: bool, algorithm: str, start_sshd: Callable[..., Sshd]
+) -> None:
+    server = start_sshd(KexAlgorithms="sntrup761x25519-sha512@openssh.com,curve25519-sha256")
+    params = {**server.connection_params, "multiplex": False, "lab_network": lab_network}
+    params["ssh_options"] = (*params["ssh_options"], "-v")
 
-    process = run("true", sshd.address, params)
+    process = run("true", server.address, params)
 
-    assert re.search(r"kex: algorithm: curve25519-sha256\r?$", process.stderr, re.MULTILINE)
+    assert f"kex: algorithm: {algorithm}" in process.stderr
 
 
 # -- ports -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_port_really_listens_when_the_forwarder_says_so(sshd: Any) -> None:
+def test_a_port_really_listens_when_the_forwarder_says_so(sshd: Sshd) -> None:
     for _ in range(3):
         forwarder = PortForwarder(sshd.address, sshd.address, sshd.port, connection_params=sshd.connection_params)
         with forwarder, socket.create_connection(("127.0.0.1", forwarder.local_port)) as client:
@@ -260,7 +258,7 @@ def test_a_port_really_listens_when_the_forwarder_says_so(sshd: Any) -> None:
         assert forwarder.wait(DEADLINE).ok
 
 
-def test_a_port_in_use_is_told(sshd: Any) -> None:
+def test_a_port_in_use_is_told(sshd: Sshd) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         arguments = (sshd.address, sshd.address, sshd.port, port)

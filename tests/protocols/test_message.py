@@ -113,7 +113,7 @@ def test_values_are_given_in_the_order_of_definition_however_many_there_are() ->
 
     assert type_of_class(Nothing).values(Nothing()) == ()
     assert type_of_class(One).values(One("x")) == ("x",)
-    assert message_type("process.exited").values(ProcessExited(0, 2.5, 9)) == (0, 2.5, 9)
+    assert message_type("process.exited").values(ProcessExited(0, 2.5, 9)) == (0, 2.5, 9, False)
 
 
 def test_bulk_is_not_among_the_values_and_must_come_with_them() -> None:
