@@ -3,18 +3,21 @@
 A test says ``@pytest.mark.requires_socat``. Where socat is absent the test is skipped, and the end of the run says
 how many were and why. Not so in CI as root: there the set-up installs all that is listed in
 tools/debian-packages.txt, so a need that is not met is an error of the set-up, and the tests that have it fail.
+What no set-up can bring, since the machine itself does not allow it, is left out there too.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
+import subprocess
 from collections import Counter
 from dataclasses import dataclass
 
 import pytest
 
-__all__ = ["NEEDS", "Need", "is_strict", "missing"]
+__all__ = ["NEEDS", "Need", "impossible", "is_strict", "missing"]
 
 _ADMIN_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 """Where Debian keeps servers; not on the PATH of ordinary users."""
@@ -36,6 +39,7 @@ NEEDS = {
     "requires_root": Need("", "", "for what only root may do"),
     "requires_socat": Need("socat", "socat", "for pairs of serial ports"),
     "requires_sshd": Need("sshd", "openssh-server", "for a private server on the loopback interface"),
+    "requires_testbed": Need("nft", "nftables", "for hosts in namespaces of their own"),
     "requires_taktuk": Need("taktuk", "taktuk", "for its tree of connections"),
     "requires_oar": Need("oarsub", "", "for jobs of an OAR server"),
     "requires_slurm": Need("sbatch", "slurm-client", "for jobs of a Slurm controller"),
@@ -55,14 +59,35 @@ def missing(marker: str) -> str | None:
     return f"needs {need.program} ({package}), {need.why}"
 
 
+@functools.cache
+def impossible(marker: str) -> str | None:
+    """Return why the machine itself does not allow what tests with this marker do, None if it does.
+
+    Asked only where `missing` finds nothing.
+    """
+    if marker != "requires_testbed":
+        return None
+    trial = "ip link add bridge type bridge && nft add table bridge trial"
+    command = ["unshare", "--net", "--mount", "--pid", "--mount-proc", "--fork", "sh", "-c", trial]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said = str(error)
+    else:
+        said = done.stderr.strip() if done.returncode else ""
+    return f"namespaces and networks can not be made here ({said})" if said else None
+
+
 def is_strict() -> bool:
     """Whether a need that is not met is an error: in CI, as root, where the set-up can install everything."""
     return os.environ.get("CI", "") not in ("", "0", "false") and os.geteuid() == 0
 
 
-def _reasons(item: pytest.Item) -> list[str]:
-    markers = {mark.name for mark in item.iter_markers()} & NEEDS.keys()
-    return [reason for marker in sorted(markers) if (reason := missing(marker))]
+def _reasons(item: pytest.Item) -> tuple[list[str], list[str]]:
+    """What is missing; and where that is nothing, what is impossible."""
+    markers = sorted({mark.name for mark in item.iter_markers()} & NEEDS.keys())
+    lacking = [reason for marker in markers if (reason := missing(marker))]
+    return lacking, [] if lacking else [reason for marker in markers if (reason := impossible(marker))]
 
 
 _LEFT_OUT = pytest.StashKey[Counter[str]]()
@@ -71,10 +96,9 @@ _LEFT_OUT = pytest.StashKey[Counter[str]]()
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests that can't run here; as marks, so that the report names their lines."""
     left_out = config.stash[_LEFT_OUT] = Counter[str]()
-    if is_strict():
-        return
     for item in items:
-        reasons = _reasons(item)
+        lacking, hopeless = _reasons(item)
+        reasons = hopeless if is_strict() else lacking + hopeless
         if reasons:
             item.add_marker(pytest.mark.skip(reason="; ".join(reasons)))
             left_out.update(reasons[:1])
@@ -83,8 +107,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Fail a test whose need is not met although it must be."""
-    if is_strict() and (reasons := _reasons(item)):
-        pytest.fail(f"{'; '.join(reasons)}: in CI this must be there", pytrace=False)
+    if is_strict() and (lacking := _reasons(item)[0]):
+        pytest.fail(f"{'; '.join(lacking)}: in CI this must be there", pytrace=False)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

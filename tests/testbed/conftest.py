@@ -1,0 +1,59 @@
+"""Fixtures for tests on real hosts. After each test all hosts are well again, and nothing may be left on any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bed import Bed
+from machine import Machine, until
+from regisseur.actors.runtime import Runtime, use_runtime
+
+_COUNT = 20
+_AT_ONCE = 5.0
+"""Seconds in which all must be gone from the hosts."""
+
+
+@pytest.fixture(scope="session")
+def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
+    """The hosts of all tests, booted for the first one."""
+    with Bed(_COUNT, tmp_path_factory.mktemp("testbed")) as bed:
+        yield bed
+
+
+@pytest.fixture
+def hosts(bed: Bed) -> Iterator[list[Machine]]:
+    """The hosts, node-1 to node-20."""
+    yield bed.hosts
+    for host in bed.hosts:
+        host.heal()
+    for host in bed.hosts:
+        until(lambda host=host: not host.processes(), f"nothing is left on {host}", _AT_ONCE)  # type: ignore[misc]  # called at once
+
+
+@pytest.fixture
+def names(hosts: list[Machine]) -> list[str]:
+    """What the hosts are called."""
+    return [host.name for host in hosts]
+
+
+@pytest.fixture
+def stage(hosts: list[Machine]) -> Iterator[Runtime]:
+    """A runtime for one test. It ends before it is looked what is left on the hosts."""
+    with Runtime("stage") as runtime, use_runtime(runtime):
+        yield runtime
+
+
+@pytest.fixture(params=["own connection", "shared connection", "native"])
+def params(request: pytest.FixtureRequest, bed: Bed, stage: Runtime) -> dict[str, Any]:
+    """Connection parameters for the hosts, in each way to connect; a host that is gone is lost soon."""
+    return {**bed.connection_params, **_WAYS[request.param], "alive_interval": 1, "connect_timeout": 5}
+
+
+_WAYS: dict[str, dict[str, Any]] = {
+    "own connection": {"multiplex": False},
+    "shared connection": {},
+    "native": {"connector": "native"},
+}
