@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
 import tempfile
 import threading
 import weakref
@@ -17,15 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..protocols.known_hosts import key_name, without_hosts
-from .host import Hosts, get_hosts_list
+from ..protocols.ssh import words
+from .host import Host, Hosts, get_hosts_list
 from .journal import current_journal
 
 if TYPE_CHECKING:
-    from .connection_params import AnyConnectionParams
+    from .connection_params import AnyConnectionParams, ConnectionParams
 
 __all__ = ["forget_host_keys", "known_hosts_file"]
 
 _NAME = "known_hosts"
+_LIMIT = 10.0  # seconds for asking ssh about a host
 
 
 class _Private:
@@ -66,8 +69,10 @@ def forget_host_keys(
 
     Args:
         hosts: one or several; the address is rewritten as for a connection, and one on another port than 22 is
-            another host.
-        connection_params: what differs from default_connection_params: port, host_rewrite_func and known_hosts count.
+            another host. Where the file knows no such name, ssh is asked how its configuration calls the host
+            (HostName, HostKeyAlias, Port).
+        connection_params: what differs from default_connection_params: all count that say how to reach a host, and
+            known_hosts.
         known_hosts: path of the file; default: that of the connection parameters, which mostly is that of the run.
 
     Returns:
@@ -80,15 +85,36 @@ def forget_host_keys(
 
     params = ConnectionParams.of(connection_params)
     path = Path(known_hosts or params.known_hosts or known_hosts_file()).expanduser()
-    names = {key_name(params.address(host), params.for_host(host).port) for host in get_hosts_list(hosts)}
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         return 0
-    kept, count = without_hosts(content, names)
+    names = {host: key_name(params.address(host), params.for_host(host).port) for host in get_hosts_list(hosts)}
+    kept, count = without_hosts(content, names.values())
+    if count < len(names) and os.path.basename(words(params.ssh)[0]) == "ssh":  # another might just connect
+        strangers = [host for host, name in names.items() if not without_hosts(content, [name])[1]]
+        kept, further = without_hosts(kept, [name for host in strangers for name in _configured_names(params, host)])
+        count += further
     if count:
         _replace(path, kept)
     return count
+
+
+def _configured_names(params: ConnectionParams, host: Host) -> list[str]:
+    """The name of the key of *host* by ssh's configuration; none where ssh does not tell."""
+    *argv, address = params.connector_argv(host)
+    program = len(words(params.ssh))
+    try:
+        done = subprocess.run(
+            [*argv[:program], "-G", *argv[program:], address],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LIMIT, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    settings = dict(line.split(None, 1) for line in done.stdout.splitlines() if " " in line)
+    if "hostname" not in settings:
+        return []
+    return [settings.get("hostkeyalias") or key_name(settings["hostname"], int(settings.get("port", "22")))]
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -82,3 +83,30 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_is(tmp_path: Path, monkeypat
 
     assert file.read_text() == f"a {KEY}\n"
     assert [path.name for path in tmp_path.iterdir()] == ["known_hosts"]
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="needs ssh, which is asked")
+@pytest.mark.parametrize(
+    ("setting", "kept_as"),
+    [("HostName 10.0.0.7", "10.0.0.7"), ("Port 2222", "[node]:2222"), ("HostKeyAlias Alias", "alias")],
+)
+def test_a_key_that_is_kept_under_another_name_by_the_configuration_is_forgotten(
+    setting: str, kept_as: str, tmp_path: Path
+) -> None:
+    config, file = tmp_path / "config", tmp_path / "known_hosts"
+    config.write_text(f"Host node\n  {setting}\n")
+    file.write_text(f"{kept_as} ssh-ed25519 AAAA\nother ssh-ed25519 AAAA\n")
+    params = {"ssh_options": ("-F", str(config)), "known_hosts": str(file)}
+
+    assert forget_host_keys(["node", "unknown"], params) == 1
+    assert file.read_text() == "other ssh-ed25519 AAAA\n"
+
+
+def test_a_connector_that_is_not_ssh_is_not_asked_about_names(tmp_path: Path) -> None:
+    connector, file = tmp_path / "connector", tmp_path / "known_hosts"
+    connector.write_text(f"#!/bin/sh\ntouch {tmp_path}/called\n")
+    connector.chmod(0o755)
+    file.write_text("other ssh-ed25519 AAAA\n")
+
+    assert forget_host_keys("node", {"ssh": str(connector), "known_hosts": str(file)}) == 0
+    assert not (tmp_path / "called").exists()

@@ -46,10 +46,16 @@ def stage(hosts: list[Machine]) -> Iterator[Runtime]:
         yield runtime
 
 
+@pytest.fixture
+def usual(bed: Bed, stage: Runtime) -> dict[str, Any]:
+    """Connection parameters for the hosts; one that is gone is lost soon."""
+    return {**bed.connection_params, "alive_interval": 1, "connect_timeout": 5}
+
+
 @pytest.fixture(params=["own connection", "shared connection", "native"])
-def params(request: pytest.FixtureRequest, bed: Bed, stage: Runtime) -> dict[str, Any]:
-    """Connection parameters for the hosts, in each way to connect; a host that is gone is lost soon."""
-    return {**bed.connection_params, **_WAYS[request.param], "alive_interval": 1, "connect_timeout": 5}
+def params(request: pytest.FixtureRequest, usual: dict[str, Any]) -> dict[str, Any]:
+    """The same, for each way to connect."""
+    return {**usual, **_WAYS[request.param]}
 
 
 _WAYS: dict[str, dict[str, Any]] = {
