@@ -45,6 +45,7 @@ __all__ = ["HostActor", "host_address"]
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL})
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0  # seconds between two tries to connect, before they are made unequal
 _FIRST_FLIGHT = 8  # sessions that are asked for before the first is there
+_MOST_REFUSALS = 20  # in a row, by a connection that has taken sessions before
 _AT_ONCE = 4  # connections to one host that are being made at once
 _FAREWELL = 0.5  # seconds in which the end of a connection becomes known, where a session has ended without a word
 
@@ -60,6 +61,10 @@ class _Line:
     """Sessions that run."""
     room: int | None = None
     """How many sessions it takes, where that is known."""
+    most: int = 0
+    """How many it had at once."""
+    refusals: int = 0
+    """How many it has refused since it took one."""
     taken: bool = False
     """It has been ready."""
     over: bool = False
@@ -158,6 +163,8 @@ class HostActor(Actor):
         line = self._where[message.process]
         line.opening.pop(message.process, None)
         line.open.add(message.process)
+        line.most = max(line.most, len(line.open))
+        line.refusals = 0
         for number in self._signals.pop(message.process, ()):
             self._tell(line.connection, SignalSession(message.process, number))
         if self._waiting:
@@ -166,13 +173,14 @@ class HostActor(Actor):
     def _refused(self, message: SessionRefused) -> None:
         line = self._where.pop(message.process)
         request = line.opening.pop(message.process)
+        line.refusals += 1
         ending = [number for number in self._signals.get(message.process, ()) if number in _ENDING]
         if ending:
             self._signals.pop(message.process, None)
             self._tell_process(message.process, Withdrawn(time.time()))
-        elif line.over or line.open:
-            if not line.over:
-                self._room = line.room = len(line.open)
+        elif line.over or line.open or (line.most and line.refusals <= _MOST_REFUSALS):
+            if not line.over:  # those that were in its way may have ended meanwhile
+                self._room = line.room = line.most
             self._waiting.appendleft(request)
         elif line.opening:  # others are under way: what becomes of them tells how much room there is
             self._waiting.appendleft(request)
