@@ -2,8 +2,9 @@
 
 Inside a process all messages go through one ZeroMQ PUSH/PULL pair over inproc
 into the reactor's thread, which hands each to its actor: at once to one that
-lives on the reactor, by the worker pool to one that may block. What the
-reactor's own thread sends waits in a queue of its own for the next turn; it is
+lives on the reactor, by the worker pool to one that may block. The socket
+carries what wakes the reactor; the frames behind that wait in a queue beside
+it. What the reactor's own thread sends waits in a queue of its own for the next turn; it is
 packed there too, unless it holds nothing but numbers and bytes: to save the
 socket is a fifth of all that a short process costs. So messages of one sender
 arrive in the order in which they were sent. What is addressed to ``name@node`` goes to the node's
@@ -99,6 +100,11 @@ class Bus:
         # The plain send: the one of pyzmq's Socket class adds options we do not use, and half the cost.
         self._send: Callable[..., Any] = functools.partial(zmq.backend.Socket.send, self._push)
         self._pack = msgpack.Packer().pack
+        # What is sent after a message that wakes the reactor, until it rests: each send by the socket would offer
+        # Python's own lock to the thread that is waking, which takes longer than to take it back, at twice the cost.
+        self._waiting: deque[tuple[bytes, bytes | None]] = deque()
+        self._awake = False
+        self._woken = False  # the message that wakes it is in the socket
         # What the reactor has sent to itself in this turn.
         self._own: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._objects: dict[int, Any] = {}
@@ -147,10 +153,7 @@ class Bus:
                     raise MalformedError(f"{known.kind}: can not be packed: {error}") from None
                 if len(frame) > LIMIT:
                     raise OversizedError(len(frame), LIMIT)
-                if known.bulk:
-                    self._send_both(frame, message.bulk)
-                else:
-                    self._send_frame(frame)
+                self._send_frame(frame, _raw(message.bulk) if known.bulk else None)
         else:
             frame = seal(message, to, sender, correlation, cause)
             with self._lock:
@@ -181,24 +184,6 @@ class Bus:
         """Have the reactor call *function*, in order with the messages."""
         self._send_object(_CALL, function, "", "", 0, 0)
 
-    def _send_both(self, frame: bytes, bulk: Any) -> None:
-        """Send two frames, one directly behind the other; the lock is held."""
-        if type(bulk) is not bytes:
-            bulk = bytes(memoryview(bulk))  # raises here what is not bytes, and not between the frames
-        if here.on_reactor and here.runtime is self._runtime:
-            self._send_here(frame, bulk)
-            return
-        send = self._send
-        held: deque[tuple[Any, ...]] = deque([(frame, zmq.SNDMORE), (bulk,)])
-        # A signal handler or finalizer that sends in between, in this very thread, must not do so in between.
-        while held:
-            self._send = lambda *arguments: held.append(arguments)
-            try:
-                while held:
-                    send(*held.popleft())
-            finally:
-                self._send = send
-
     def _send_object(self, kind: str, value: Any, to: str, sender: str, correlation: int, cause: int) -> None:
         number = next(self._numbers)
         with self._lock:
@@ -207,18 +192,23 @@ class Bus:
             self._objects[number] = value
             self._send_frame(self._pack((VERSION, to, sender, correlation, cause, kind, (number,))))
 
-    def _send_frame(self, frame: bytes) -> None:
-        """Send a frame; the lock is held."""
+    def _send_frame(self, frame: bytes, bulk: bytes | None = None) -> None:
+        """Send a frame, and with it one of raw bytes; the lock is held."""
         if self._closed:
             self._raise_closed()
         if here.on_reactor and here.runtime is self._runtime:
-            self._send_here(frame)
+            self._queue(self._hand_over, frame, bulk)
+        elif self._awake:
+            self._waiting.append((frame, bulk))
         else:
-            self._send(frame)
-
-    def _send_here(self, frame: bytes, bulk: bytes | None = None) -> None:
-        """Send from the reactor's thread to itself."""
-        self._queue(self._hand_over, frame, bulk)
+            # From here on: a signal handler or finalizer that sends, in this very thread, must not do so in between.
+            self._awake = True
+            if bulk is None:
+                self._send(frame)
+            else:
+                self._send(frame, zmq.SNDMORE)
+                self._send(bulk)
+            self._woken = True
 
     def _queue(self, step: Callable[..., None], *arguments: Any) -> None:
         self._own.append((step, arguments))
@@ -375,16 +365,44 @@ class Bus:
 
     def _drain(self, _events: int) -> None:
         """Hand out what has come. ZeroMQ's descriptor tells of a change only: so read until nothing is left."""
-        receive = self._pull.recv
+        receive, waiting, hand_over = self._pull.recv, self._waiting, self._hand_over
+        from_socket, woken = True, False
         for _ in range(_BATCH):
             try:
-                frame = receive(zmq.NOBLOCK)
+                if from_socket:  # first what woke us
+                    woken = self._woken
+                    frame, bulk = receive(zmq.NOBLOCK), None
+                else:
+                    frame, bulk = waiting.popleft()
             except (zmq.Again, zmq.ContextTerminated):
+                if not woken:
+                    if self._awake:  # what wakes us comes just now, and it is before all that waits
+                        self._reactor.call_again(self._drain_again)
+                    break
+                from_socket = False
+                continue
+            except IndexError:
+                if not self._rests():
+                    self._reactor.call_again(self._drain_again)
                 break
-            self._safely(self._hand_over, frame, None)
+            try:
+                hand_over(frame, bulk)
+            except BaseException:  # SystemExit too, of a callback: the reactor must go on
+                logger.exception("a message could not be handled")
         else:
             self._reactor.call_again(self._drain_again)
         here.actor = None
+
+    def _rests(self) -> bool:
+        """Have the next message wake the reactor by the socket, if none is waiting; return whether that is so.
+
+        The lock is not waited for: it may be held by a thread whose signal handler waits for a reply.
+        """
+        if not self._waiting and self._lock.acquire(blocking=False):
+            self._awake = self._woken = bool(self._waiting)
+            self._lock.release()
+            return not self._awake
+        return False
 
     def _drain_own(self) -> None:
         """Hand out what the reactor has sent to itself; what is sent meanwhile comes in the next turn."""
@@ -538,3 +556,7 @@ class Bus:
 
 
 _BEGIN = object()  # the first delivery of a blocking actor: its on_start
+
+
+def _raw(bulk: Any) -> bytes:
+    return bulk if type(bulk) is bytes else bytes(memoryview(bulk))  # raises here what is not bytes
