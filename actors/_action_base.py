@@ -23,6 +23,7 @@ from ._expect import ExpectOutputHandler, Regexes
 from ._handlers import HandlerQueue
 from ._process_base import Duration
 from .future import Future, Timeout
+from .gathering import HostGroup, StreamName, gather_output
 from .log import style
 from .report import Report, Stats
 from .runtime import current_runtime
@@ -309,6 +310,23 @@ class Action:
                 process.expect_fail = True
             found.append((process, *match))
         return found
+
+    def gathered(self, stream: StreamName = "stdout", own_names: bool = True) -> list[HostGroup]:
+        """Gather what its hosts have written so far: return the groups of hosts that wrote the same, the largest first.
+
+        Args:
+            stream: "stdout", "stderr", or "both", which is all of stdout and then all of stderr.
+            own_names: take outputs for equal that differ only by the name of the host which wrote them; in the text
+                of the group ``{{{host}}}`` stands for it (``{{{short}}}`` for its part before the first dot).
+
+        Returns:
+            (nodeset, hosts, text) for each group, such as ``("node[1-3]", ["node1", "node2", "node3"], "Linux\\n")``.
+            Processes of this machine are in none.
+
+        Raises:
+            ValueError: there is no such stream.
+        """
+        return gather_output(self.processes, stream, own_names=own_names)
 
     # -- as numbers and text -------------------------------------------------------------
 

@@ -7,9 +7,10 @@ else is asked of what is added to a report.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeAlias
 
+from .gathering import HostGroup, StreamName, gather_output
 from .log import style
 from .time_utils import format_seconds, format_unixts
 
@@ -125,7 +126,22 @@ class Report:
         parts = [dict(entry) if isinstance(entry, Mapping) else entry.stats() for entry in self._entries]
         return self.aggregate_stats({**self.empty_stats(), "name": self.name, "sub_stats": parts})
 
-    def to_string(self, wide: bool = False, brief: bool = False) -> str:
+    def gathered(self, stream: StreamName = "stdout", own_names: bool = True) -> list[HostGroup]:
+        """Gather what the hosts of all actions in it have written: return the groups that `Action.gathered` would.
+
+        A host that is in several actions is in several groups, or several times in one.
+        """
+        return gather_output(self._processes(), stream, own_names=own_names)
+
+    def _processes(self) -> Iterator[Any]:
+        """The processes of all that was added; dicts of stats have none."""
+        for entry in self._entries:
+            if isinstance(entry, Report):
+                yield from entry._processes()
+            else:
+                yield from getattr(entry, "processes", (entry,) if hasattr(entry, "host") else ())
+
+    def to_string(self, wide: bool = False, brief: bool = False, gathered: bool = False) -> str:
         """Return the report as a table of text: a line for each entry, its parts indented below it, and the totals.
 
         Entries are in the order of their starts, parts in that of the action. Lines with failures are coloured, where
@@ -134,6 +150,7 @@ class Report:
         Args:
             wide: one line of 157 columns for each entry, rather than two of 79.
             brief: only the totals.
+            gathered: below it what the hosts wrote to stdout, equal outputs once, see `gathered`.
         """
         stats = self.stats()
         write = _wide_lines if wide else _narrow_lines
@@ -144,7 +161,10 @@ class Report:
             for part in sorted(stats["sub_stats"], key=_start):
                 lines += _entry_lines(part, 0, wide)
             lines.append(rule)
-        return "\n".join([*lines, *_entry_lines({**stats, "sub_stats": []}, 0, wide)]) + "\n"
+        lines += _entry_lines({**stats, "sub_stats": []}, 0, wide)
+        if gathered:
+            lines += [str(group).removesuffix("\n") for group in self.gathered() if group.text]
+        return "\n".join(lines) + "\n"
 
     def __repr__(self) -> str:
         return f"<Report {self.name!r} of {len(self._entries)} entries>"

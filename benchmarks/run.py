@@ -190,6 +190,7 @@ def cases(quick: bool) -> list[Case]:
         ),
         *sweeper_cases(combinations),
         *ssh_cases(20 if quick else 100, 200 if quick else 1000),
+        *gathering_cases(10000, 10),
         Case(
             "import",
             "import",
@@ -237,6 +238,28 @@ def ssh_cases(hosts: int, processes: int) -> list[Case]:
             [ours("connectors", processes, stub), execo("connectors", processes, stub)],
             per=processes,
         ),
+    ]
+
+
+def gathering_cases(hosts: int, lines: int) -> list[Case]:
+    """Which of many hosts wrote the same, with the folding of their names."""
+    titles = {
+        "alike": "seven kinds of output",
+        "own": "outputs that differ by the host's own name only (which MsgTree does not see)",
+        "other": "outputs that all differ",
+    }
+    return [
+        Case(
+            f"gathering-{kind}",
+            f"gathering {hosts:,} hosts x {lines} lines: {title}",
+            "<= 0.2 s",
+            [
+                ours("gathering", hosts, lines, kind),
+                python("clush's MsgTree", "gathering_msgtree", hosts, lines, kind),
+            ],
+            extra=("groups",),
+        )
+        for kind, title in titles.items()
     ]
 
 
