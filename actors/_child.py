@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ..protocols.remote_shell import TrailerFilter
     from ._output import Output
+    from ._redirect import Redirect
 
 __all__ = ["CLOSED", "PARKED", "RUNNING", "Child", "Pipes"]
 
@@ -36,9 +37,12 @@ class Pipes:
 
     __slots__ = ("ours", "terminal", "theirs")
 
-    def __init__(self, *, use_pty: bool) -> None:
+    def __init__(self, *, use_pty: bool, redirect: Redirect | None = None) -> None:
         self.ours: list[int] = []
-        """stdin (to write), stdout and stderr (to read); with a terminal the first two are the same."""
+        """stdin (to write), stdout and stderr (to read); with a terminal the first two are the same.
+
+        `CLOSED` where the child has a file.
+        """
         self.theirs: list[int] = []
         self.terminal: str | None = None
         """Path of the terminal, where there is one."""
@@ -49,9 +53,15 @@ class Pipes:
                 self.theirs += [slave, slave]
                 self.terminal = os.ttyname(slave)
             else:
-                read, write = os.pipe2(os.O_CLOEXEC)
-                self._add(write, read)
-                self._add(*os.pipe2(os.O_CLOEXEC))
+                if redirect is None or redirect.stdin is None:
+                    read, write = os.pipe2(os.O_CLOEXEC)
+                    self._add(write, read)
+                else:
+                    self._add(CLOSED, redirect.stdin.open())
+                if redirect is None or redirect.stdout is None:
+                    self._add(*os.pipe2(os.O_CLOEXEC))
+                else:
+                    self._add(CLOSED, redirect.stdout.open())
             self._add(*os.pipe2(os.O_CLOEXEC))
         except OSError:
             self.close_ours()
@@ -70,7 +80,8 @@ class Pipes:
     def close_ours(self) -> None:
         """Close our ends: when the spawn failed."""
         for fd in dict.fromkeys(self.ours):
-            os.close(fd)
+            if fd != CLOSED:
+                os.close(fd)
 
 
 class Child:
@@ -108,7 +119,9 @@ class Child:
         """The descriptor to write to, or `CLOSED`, or `PARKED`."""
         self.parked_as = 0
         """The number under which it is parked."""
-        self.outputs: dict[int, int] = {STDOUT: pipes.ours[1], STDERR: pipes.ours[2]}
+        self.outputs: dict[int, int] = {
+            stream: fd for stream, fd in ((STDOUT, pipes.ours[1]), (STDERR, pipes.ours[2])) if fd != CLOSED
+        }
         """The descriptors to read, by stream; a stream at its end is gone from it."""
         self.terminal = pipes.terminal is not None
         """Whether stdin and stdout are one terminal, with one descriptor."""

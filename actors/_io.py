@@ -3,7 +3,7 @@
 Owns: every child, its pipes and its pidfd; the guardian. No other part of the
 program starts a process that belongs to an experiment.
 Takes: SpawnProcess, SignalProcess, WriteInput, CloseInput, PauseOutput,
-ResumeOutput, `Divert`, AttachSession, DetachSession.  Tells the process actor: ProcessSpawned, SpawnFailed,
+ResumeOutput, `Divert`, `Redirect`, AttachSession, DetachSession.  Tells the process actor: ProcessSpawned, SpawnFailed,
 OutputRead, OutputSpooled, OutputEnded, InputFailed, ProcessExited; and, when it
 ends all of them by itself, `KillWanted` and `ForceDue`.
 Lives on the reactor and never blocks, but for the moment in which a child is
@@ -29,6 +29,7 @@ import logging
 import os
 import signal
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,7 @@ from ._guard import Guard
 from ._maker import Maker
 from ._process_rule import ForceDue, KillWanted
 from ._reactor import READABLE, WRITABLE
+from ._redirect import Redirect
 from ._room import Room
 from ._sessions import AttachNative, Sessions
 from ._signals import Signals, signal_sessions
@@ -102,6 +104,7 @@ class IoActor(Actor):
         self._children: dict[str, Child] = {}
         self._sessions = Sessions(self)
         self._waiting: deque[SpawnProcess] = deque()
+        self._redirects: weakref.WeakValueDictionary[str, Redirect] = weakref.WeakValueDictionary()
         self._starting = False  # the reactor was asked to start those that wait
         self._short = False  # something has run out: starts wait for an exit
         self._room = Room()
@@ -183,7 +186,8 @@ class IoActor(Actor):
         """Start the process and tell its actor how that went; False: nothing done, something has run out."""
         while True:
             try:
-                child = self._maker.make(message, self.reactor, spare_reserve=bool(self._children))
+                redirect = self.redirect_of(message.process)
+                child = self._maker.make(message, self.reactor, redirect, spare_reserve=bool(self._children))
             except OSError as error:
                 if error.errno == errno.EMFILE and self._room.make(self._children.values()):
                     continue
@@ -214,6 +218,13 @@ class IoActor(Actor):
                 watch(fd, READABLE, lambda events: self._serve_terminal(child, events))
             else:
                 watch(fd, READABLE, lambda _, s=stream: self._read(child, s))  # type: ignore[misc]  # binds early
+
+    def _redirect(self, message: Redirect) -> None:
+        self._redirects[message.process] = message
+
+    def redirect_of(self, process: str) -> Redirect | None:
+        """The files that *process* is to have in place of pipes."""
+        return self._redirects.get(process) if self._redirects else None
 
     # -- output ----------------------------------------------------------------
 
@@ -544,6 +555,7 @@ _HANDLERS: dict[type, Callable[[IoActor, Any], None]] = {
     PauseOutput: IoActor._pause,
     ResumeOutput: IoActor._resume,
     Divert: IoActor._divert,
+    Redirect: IoActor._redirect,
     AttachSession: lambda io, message: io._sessions.attach(message),
     AttachNative: lambda io, message: io._sessions.attach(message),
     DetachSession: lambda io, message: io._sessions.detach(message),

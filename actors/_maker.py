@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..protocols.messages import SpawnProcess
     from ._guard import Guard
     from ._reactor import Reactor
+    from ._redirect import Redirect
     from ._room import Room
 
 __all__ = ["Maker"]
@@ -37,10 +38,13 @@ class Maker:
         self._guard = guard
         self._environment: tuple[bytes, dict[str, str]] = (b"", {})  # the last one, as block and as dict
 
-    def make(self, message: SpawnProcess, reactor: Reactor, *, spare_reserve: bool) -> Child:
+    def make(
+        self, message: SpawnProcess, reactor: Reactor, redirect: Redirect | None = None, *, spare_reserve: bool
+    ) -> Child:
         """Start the process.
 
         Args:
+            redirect: files in place of pipes.
             spare_reserve: leave the last descriptors to the rest of this program.
 
         Raises:
@@ -48,7 +52,7 @@ class Maker:
             ConfigurationError: the configuration can not be read.
         """
         self._guard.be_there(reactor)
-        pipes = Pipes(use_pty=message.pty)
+        pipes = Pipes(use_pty=message.pty, redirect=redirect)
         try:
             stdin, stdout, stderr = pipes.theirs
             if spare_reserve and max(pipes.theirs) >= self._room.first_reserved:

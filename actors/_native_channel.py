@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import stat
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -55,6 +56,7 @@ class NativeChannel(asyncssh.SSHClientSession[bytes]):
         self._told = False
         self._held = True
         self._input_watched = False
+        self._input_is_file = stat.S_ISREG(os.fstat(self._stdin).st_mode)  # which nothing can wait for
         self._over = False
         for fd in (control, *theirs):
             os.set_blocking(fd, False)
@@ -138,15 +140,25 @@ class NativeChannel(asyncssh.SSHClientSession[bytes]):
         """The host takes no more input at the moment."""
         if self._input_watched:
             self._input_watched = False
-            self._loop.remove_reader(self._stdin)
+            if not self._input_is_file:
+                self._loop.remove_reader(self._stdin)
 
     def resume_writing(self) -> None:
         """The host takes input."""
         if not self._input_watched and self._stdin != _CLOSED:
             self._input_watched = True
-            self._loop.add_reader(self._stdin, self._read_input)
+            if self._input_is_file:
+                self._loop.call_soon(self._read_file)
+            else:
+                self._loop.add_reader(self._stdin, self._read_input)
 
     # -- the pipes ------------------------------------------------------------------
+
+    def _read_file(self) -> None:
+        """Read some, and let the loop look at the others before the next."""
+        if self._input_watched:
+            self._read_input()
+            self._loop.call_soon(self._read_file)
 
     def _read_input(self) -> None:
         try:

@@ -22,6 +22,7 @@ from .log import style
 from .time_utils import get_seconds
 
 if TYPE_CHECKING:
+    from ._redirect import Redirect
     from .host import Host
 
 __all__ = ["Duration", "ProcessBase"]
@@ -66,6 +67,8 @@ class ProcessBase:
     host: Host | None = None
     """Where it runs; None: on this machine."""
 
+    _redirect: Redirect | None = None
+    """Files in place of stdin and stdout, for `Process`es without a terminal."""
     _shown: ClassVar[dict[str, Any]] = dict.fromkeys(("timeout", "default_expect_timeout")) | {
         **{prefix + flag: False for flag in FLAGS for prefix in ("ignore_", "nolog_")},
         "default_stdout_handler": True,

@@ -104,6 +104,10 @@ class Run:
         bus = self.runtime.bus
         try:
             bus.launch(actor, begin=False)
+            redirect = self.process._redirect
+            if redirect is not None:
+                redirect.process = self.address
+                bus.tell(self.runtime.io_address, redirect)
             try:
                 actor.begin_run()
             except (ProtocolError, TypeError) as error:

@@ -32,6 +32,7 @@ from ._sessions import AttachNative
 
 if TYPE_CHECKING:
     from ..protocols.messages import AttachSession
+    from ._redirect import Redirect
 
 __all__ = ["SIGNALLED", "Session", "open_session"]
 
@@ -55,6 +56,7 @@ class Session(Child):
         "on_exit_value",
         "on_opened",
         "opened",
+        "redirect",
         "refused",
     )
 
@@ -68,8 +70,10 @@ class Session(Child):
         """The host has taken the command."""
         self.refused: str | None = None
         """Why it was not opened."""
+        self.redirect: Redirect | None = None
+        """Files in place of pipes."""
         self.last_seen = 0
-        """Chunks of output when it was looked the last time."""
+        """How much output there was when it was looked the last time."""
         self.on_opened: Callable[[], None] = lambda: None
         self.on_exit_value: Callable[[], None] = lambda: None
         """Called when the command has ended; some of its output may still be on its way."""
@@ -139,12 +143,18 @@ class Session(Child):
         elif isinstance(packet, (Failure, PermissionDenied)):
             self.refused = packet.reason
 
+    @property
+    def progress(self) -> int:
+        """Grows with each output."""
+        stdout = self.redirect.stdout if self.redirect is not None else None
+        return self.seen if stdout is None else self.seen + stdout.size
+
     def fell_silent(self) -> bool:
         """Whether nothing has come since `last_seen` was noted."""
-        return self.last_seen == self.seen
+        return self.last_seen == self.progress
 
 
-def open_session(message: AttachSession | AttachNative) -> tuple[Session, Pipes]:
+def open_session(message: AttachSession | AttachNative, redirect: Redirect | None = None) -> tuple[Session, Pipes]:
     """Connect to the control socket, and make the pipes; nothing is sent yet.
 
     The request of an AttachNative is on its way, with their ends of the pipes.
@@ -154,28 +164,31 @@ def open_session(message: AttachSession | AttachNative) -> tuple[Session, Pipes]
         OSError: there is no such connection any more, or there are no descriptors.
     """
     if isinstance(message, AttachNative):
-        return _open_native(message)
+        return _open_native(message, redirect)
     control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
         control.connect(message.socket)
-        pipes = Pipes(use_pty=False)
+        pipes = Pipes(use_pty=False, redirect=redirect)
     except OSError:
         control.close()
         raise
     request = hello() + new_session(message.command, tty=message.pty, terminal=os.environ.get("TERM", "dumb"))
-    return Session(message, control.detach(), pipes, request), pipes
+    session = Session(message, control.detach(), pipes, request)
+    session.redirect = redirect
+    return session, pipes
 
 
-def _open_native(message: AttachNative) -> tuple[Session, Pipes]:
+def _open_native(message: AttachNative, redirect: Redirect | None) -> tuple[Session, Pipes]:
     ours, theirs = socket.socketpair()
     try:
-        pipes = Pipes(use_pty=False)
+        pipes = Pipes(use_pty=False, redirect=redirect)
     except OSError:
         ours.close()
         theirs.close()
         raise
     ours.setblocking(False)
     session = Session(message, ours.detach(), pipes)
+    session.redirect = redirect
     message.take(theirs.detach(), list(pipes.theirs))
     pipes.theirs.clear()
     return session, pipes

@@ -10,6 +10,7 @@ its connection is gone or a signal has ended it, and the connection knows which.
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -75,7 +76,7 @@ class Sessions:
             return
         io = self._io
         try:
-            session, pipes = open_session(message)
+            session, pipes = open_session(message, io.redirect_of(message.process))
         except BlockingIOError:  # as many as the socket takes are knocking at it
             io.reactor.call_later(_RETRY, lambda: self.attach(message))
         except OSError as error:
@@ -83,7 +84,8 @@ class Sessions:
                 io.make_room()
                 io.reactor.call_later(_RETRY, lambda: self.attach(message))
             else:
-                io.tell(message.connection, SessionRefused(message.process, f"its control socket: {error.strerror}"))
+                what = os.fsdecode(error.filename or "its control socket")
+                io.tell(message.connection, SessionRefused(message.process, f"{what}: {error.strerror}"))
         else:
             self._opening[message.process] = session, pipes
             session.on_opened = lambda: self._opened(session)
@@ -146,7 +148,7 @@ class Sessions:
 
     def _linger_soon(self, session: Session) -> None:
         """The command has ended; mostly its output does too, at once."""
-        session.last_seen = session.seen
+        session.last_seen = session.progress
         self._io.reactor.call_later(_LINGER, lambda: self._linger(session))
 
     def _linger(self, session: Session) -> None:

@@ -7,6 +7,7 @@ in                   is
 `_action_groups`     `ParallelActions`, `SequentialActions`
 `local`              `Local`: one process of this machine as an action
 `remote`             `Remote`, `RemoteSerial`: one command on many hosts
+`transfer`           `Put`: files to many hosts
 `action_factory`     `ActionFactory`, `get_remote`, `get_fileput`, `get_fileget`: actions by the tool that does it
 `waiting`            waiting for several of them; `filter_bad_hosts`
 `_action_rule`       the life of an action as a pure rule
@@ -24,6 +25,7 @@ from ._action_groups import ParallelActions, SequentialActions
 from .action_factory import ActionFactory, default_action_factory, get_fileget, get_fileput, get_remote
 from .local import Local
 from .remote import Remote, RemoteSerial
+from .transfer import Put
 from .waiting import filter_bad_hosts, wait_all_actions, wait_any_actions, wait_multiple_actions
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "ActionLifecycleHandler",
     "Local",
     "ParallelActions",
+    "Put",
     "Remote",
     "RemoteSerial",
     "SequentialActions",

@@ -6,21 +6,17 @@ fileget_tool) as they are at the call.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
 from ._action_base import Action
 from .config import CHAINPUT, SCP, SSH, TAKTUK, configuration
 from .remote import Remote
+from .transfer import Put
 
 __all__ = ["ActionFactory", "default_action_factory", "get_fileget", "get_fileput", "get_remote"]
 
 _TOOL_NAMES = {SSH: "SSH", SCP: "SCP", TAKTUK: "TAKTUK", CHAINPUT: "CHAINPUT"}
-
-
-def _put(*args: Any, **kwargs: Any) -> Action:
-    return _transfer("Put", *args, **kwargs)
 
 
 def _get(*args: Any, **kwargs: Any) -> Action:
@@ -28,14 +24,12 @@ def _get(*args: Any, **kwargs: Any) -> Action:
 
 
 def _transfer(kind: str, *args: Any, **kwargs: Any) -> Action:
-    module = importlib.import_module(f"{__package__}.transfer")  # here: who only runs commands need not load it
-    made: Action = getattr(module, kind)(*args, **kwargs)
-    return made
+    raise NotImplementedError(f"{kind} is not there yet")
 
 
 _MAKERS: dict[str, dict[int, Callable[..., Action]]] = {
     "remote_tool": {SSH: Remote},
-    "fileput_tool": {SCP: _put},
+    "fileput_tool": {SCP: Put},
     "fileget_tool": {SCP: _get},
 }
 

@@ -191,6 +191,7 @@ def cases(quick: bool) -> list[Case]:
         *sweeper_cases(combinations),
         *ssh_cases(20 if quick else 100, 200 if quick else 1000),
         *gathering_cases(10000, 10),
+        *put_cases(20, 100 if quick else 1000),
         Case(
             "import",
             "import",
@@ -260,6 +261,32 @@ def gathering_cases(hosts: int, lines: int) -> list[Case]:
             extra=("groups",),
         )
         for kind, title in titles.items()
+    ]
+
+
+def put_cases(hosts: int, files: int) -> list[Case]:
+    """Small files to other hosts."""
+    title = f"{files:,} small files to {hosts} hosts"
+    tools = [python("xargs scp -r", "put_tools", hosts, files), execo("put", hosts, files)]
+    return [
+        Case(
+            "put-files",
+            f"{title}, over connections that stand",
+            "wall <= 1/5 of execo's",
+            [ours("put", hosts, files, "second"), *tools],
+            per=hosts,
+            extra=("tree",),
+            over_ssh=True,
+        ),
+        Case(
+            "put-first",
+            f"{title}, to which there is no connection yet",
+            "wall <= 1/5 of execo's",
+            [ours("put", hosts, files, "first"), *tools],
+            per=hosts,
+            extra=("tree",),
+            over_ssh=True,
+        ),
     ]
 
 
