@@ -5,7 +5,8 @@ happens and carry out the effects. The parts of an action are its processes, or
 its sub-actions; here they are but numbers, from 0 on.
 
 An action starts its parts in batches, each when the one before has ended. A
-`ParallelLife` makes one batch of all parts, a `SequentialLife` a batch of each.
+`ParallelLife` makes one batch of all parts, a `SequentialLife` a batch of each,
+and a `WindowLife` batches of as many as have ended.
 
 ::
 
@@ -33,6 +34,7 @@ __all__ = [
     "Start",
     "StartFailed",
     "StartParts",
+    "WindowLife",
 ]
 
 
@@ -126,7 +128,7 @@ class ActionLife(ABC):
         self.error_reason: BaseException | None = None
         self._size = 0
         self._next = 0  # the first part that no batch has held yet
-        self._open: set[int] = set()  # the parts of this batch that have not ended
+        self._open: set[int] = set()  # the parts that were in a batch and have not ended
         self._first_batch = True
 
     @abstractmethod
@@ -147,9 +149,19 @@ class ActionLife(ABC):
         self.started = True  # last: whoever sees it may send a kill, which then finds all the rest in place
         return effects
 
+    def _takes_more(self) -> bool:
+        """Whether it is time for the next batch."""
+        return not self._open
+
+    def _starts_no_more(self) -> bool:
+        """Whether what has not been started never will be."""
+        return self.killed or (self.error_reason is not None and self._first_batch)
+
     def _go_on(self, at: float) -> list[Effect]:
-        """Nothing is open: start the next batch, or end."""
-        if self._next >= self._size or self.killed or (self.error_reason is not None and self._first_batch):
+        """Start the next batch; or end, if there is none and nothing is open."""
+        if self._next >= self._size or self._starts_no_more():
+            if self._open:
+                return _NONE
             self.state = "ended"
             self.end_date = at
             self.ended = True
@@ -165,9 +177,9 @@ class ActionLife(ABC):
         if self.state != "starting":
             return _NONE
         self.state = "running"
-        if not self._open:
-            return self._go_on(event.at)
-        return self._kill_open() if self.killed else _NONE
+        if self.killed and self._open:
+            return self._kill_open()
+        return self._go_on(event.at) if self._takes_more() else _NONE
 
     def _start_failed(self, event: StartFailed) -> list[Effect]:
         if self.state != "starting":
@@ -184,7 +196,7 @@ class ActionLife(ABC):
 
     def _part_ended(self, event: PartEnded) -> list[Effect]:
         self._open.discard(event.part)
-        return self._go_on(event.at) if self.state == "running" and not self._open else _NONE
+        return self._go_on(event.at) if self.state == "running" and self._takes_more() else _NONE
 
     def _kill(self, event: KillWanted) -> list[Effect]:
         if self.state not in ("starting", "running"):
@@ -213,6 +225,28 @@ class SequentialLife(ActionLife):
 
     def _batch(self, first: int, size: int) -> range:
         return range(first, first + 1)
+
+
+class WindowLife(ActionLife):
+    """At most *window* parts run at a time: another one starts when one has ended, well or not.
+
+    A kill, and a part that can not start, end it before the last.
+    """
+
+    __slots__ = ("_window",)
+
+    def __init__(self, window: int) -> None:
+        super().__init__()
+        self._window = window
+
+    def _takes_more(self) -> bool:
+        return len(self._open) < self._window
+
+    def _starts_no_more(self) -> bool:
+        return self.killed or self.error_reason is not None
+
+    def _batch(self, first: int, size: int) -> range:
+        return range(first, min(size, first + self._window - len(self._open)))
 
 
 _RULES: dict[type, Any] = {

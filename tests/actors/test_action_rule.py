@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,12 +21,15 @@ from regisseur.actors._action_rule import (
     Start,
     StartFailed,
     StartParts,
+    WindowLife,
 )
 
-both = pytest.mark.parametrize("kind", [ParallelLife, SequentialLife])
+KINDS = [ParallelLife, SequentialLife, lambda: WindowLife(2)]
+
+both = pytest.mark.parametrize("kind", KINDS, ids=["parallel", "sequence", "window"])
 
 
-def started(kind: type[ActionLife], size: int) -> ActionLife:
+def started(kind: Callable[[], ActionLife], size: int) -> ActionLife:
     """A life whose first batch has just been started."""
     life = kind()
     life.take(Start(1.0, size))
@@ -34,7 +38,7 @@ def started(kind: type[ActionLife], size: int) -> ActionLife:
 
 
 @both
-def test_an_action_without_parts_ends_as_it_starts(kind: type[ActionLife]) -> None:
+def test_an_action_without_parts_ends_as_it_starts(kind: Callable[[], ActionLife]) -> None:
     life = kind()
 
     assert life.take(Start(5.0, 0)) == [Ended()]
@@ -42,7 +46,7 @@ def test_an_action_without_parts_ends_as_it_starts(kind: type[ActionLife]) -> No
 
 
 @both
-def test_what_comes_before_the_start_or_after_the_end_changes_nothing(kind: type[ActionLife]) -> None:
+def test_what_comes_before_the_start_or_after_the_end_changes_nothing(kind: Callable[[], ActionLife]) -> None:
     life = kind()
     late = [KillWanted(), BatchStarted(9.0), StartFailed(9.0, 0, ValueError())]
 
@@ -116,11 +120,43 @@ def test_a_sequence_ends_when_its_first_part_can_not_start() -> None:
     assert life.take(StartFailed(2.0, 0, ValueError())) == [Ended()]
 
 
+def test_a_window_starts_another_part_for_each_that_has_ended() -> None:
+    life = WindowLife(2)
+
+    assert life.take(Start(1.0, 5)) == [StartParts(range(2))]
+    assert life.take(BatchStarted(2.0)) == []
+    assert life.take(PartEnded(3.0, 1)) == [StartParts(range(2, 3))]
+    assert life.take(PartEnded(4.0, 0)) == []  # while one is being started
+    assert life.take(BatchStarted(5.0)) == [StartParts(range(3, 4))]
+    assert life.take(PartEnded(6.0, 2)) == []
+    assert life.take(PartEnded(6.0, 3)) == []
+    assert life.take(BatchStarted(7.0)) == [StartParts(range(4, 5))]
+    assert life.take(BatchStarted(8.0)) == []
+    assert life.take(PartEnded(9.0, 4)) == [Ended()]
+
+
+def test_a_killed_window_starts_no_other_part() -> None:
+    life = started(lambda: WindowLife(2), 4)
+
+    assert life.take(KillWanted()) == [KillParts((0, 1))]
+    assert life.take(PartEnded(3.0, 0)) == []
+    assert life.take(PartEnded(4.0, 1)) == [Ended()]
+
+
+def test_a_window_ends_when_a_later_part_can_not_start() -> None:
+    life = started(lambda: WindowLife(2), 4)
+    life.take(PartEnded(3.0, 0))
+
+    assert life.take(StartFailed(4.0, 2, ValueError())) == [KillParts((1,))]
+    assert life.take(PartEnded(5.0, 1)) == [Ended()]
+
+
 class World:
     """Carries out the effects of a life, and knows what may happen next."""
 
     def __init__(self, life: ActionLife, size: int) -> None:
         self.life = life
+        self.room = {ParallelLife: None, SequentialLife: 1, WindowLife: 2}[type(life)]
         self.size = size
         self.to_start: list[int] | None = None  # of the batch being started
         self.started: list[int] = []
@@ -166,7 +202,7 @@ class World:
         for effect in self.life.take(event):
             if type(effect) is StartParts:
                 assert not self.kills, "started after a kill"
-                assert not self.open, "started while a part of the batch before is open"
+                assert self.room is None or len(self.open) + len(effect.parts) <= self.room, "too many at a time"
                 assert self.to_start is None, "two batches at once"
                 self.to_start = list(effect.parts)
             elif type(effect) is KillParts:
@@ -180,8 +216,10 @@ class World:
             assert self.open <= self.kill_sent, "a kill did not reach a part"
 
 
-@given(kind=st.sampled_from([ParallelLife, SequentialLife]), size=st.integers(0, 5), data=st.data())
-def test_every_life_ends_once_in_whatever_order_things_happen(kind: type[ActionLife], size: int, data: Any) -> None:
+@given(kind=st.sampled_from(KINDS), size=st.integers(0, 5), data=st.data())
+def test_every_life_ends_once_in_whatever_order_things_happen(
+    kind: Callable[[], ActionLife], size: int, data: Any
+) -> None:
     world = World(kind(), size)
     world.carry_out(Start(1.0, size))
     while events := world.possible():

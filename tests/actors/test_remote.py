@@ -82,6 +82,35 @@ def test_hosts_may_be_changed_before_the_start(stage: RemoteStage) -> None:
     assert said(remote.run(DEADLINE)) == ["h4", "h5"]
 
 
+# -- how many at a time ------------------------------------------------------------------------------------------------
+
+
+def test_no_more_than_the_fan_out_run_at_a_time(stage: RemoteStage, tmp_path: Path) -> None:
+    count = "mkdir $STUB_HOST; ls | wc -l; rmdir $STUB_HOST"
+    hosts = [f"h{n}" for n in range(12)]
+    remote = stage.remote(count, hosts, {"cwd": tmp_path}, fanout=3).run(DEADLINE)
+
+    assert remote.finished_ok
+    assert all(process.ended for process in remote.processes)
+    assert max(map(int, said(remote))) <= 3
+    assert "fanout=3" in repr(remote)
+
+
+def test_a_kill_starts_none_of_those_that_wait_for_their_turn(stage: RemoteStage) -> None:
+    remote = stage.remote("echo up; exec sleep 60", ["h1", "h2", "h3"], fanout=2).start()
+    assert remote.processes[0].expect("up", DEADLINE)[0] == 0
+    remote.kill().wait(DEADLINE)
+
+    assert remote.ended
+    assert [process.started for process in remote.processes] == [True, True, False]
+    assert remote.reset().processes[0].started is False
+
+
+def test_a_fan_out_of_none_is_an_error(stage: RemoteStage) -> None:
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        stage.remote("true", ["h1"], fanout=0)
+
+
 # -- arguments ---------------------------------------------------------------------------------------------------------
 
 
