@@ -18,7 +18,7 @@ from ..protocols.expect import compile_patterns
 from ..protocols.messages import STDOUT
 from ._action_actor import ActionActor, ActionRun, Part
 from ._action_expect import expect_each, expect_with
-from ._action_rule import ActionLife, Ended, KillWanted, ParallelLife, Start, StartParts
+from ._action_rule import ActionLife, Ended, KillWanted, ParallelLife, Start, StartParts, WindowLife
 from ._expect import ExpectOutputHandler, Regexes
 from ._handlers import HandlerQueue
 from ._process_base import Duration
@@ -65,6 +65,11 @@ class Action:
         lifecycle_handlers: `ActionLifecycleHandler` objects.
         name: what it is called in logs and reports; default: the class and a number.
         default_expect_timeout: seconds (or what `get_seconds` takes), for `expect`; None: as long as it takes.
+        fanout: how many of its parts run at a time, of those that would start together: the next one starts when one
+            has ended; None: all of them.
+
+    Raises:
+        ValueError: the fan-out is less than one.
 
     An action can be awaited, and used as a context manager which kills it at the end (without waiting).
     """
@@ -76,7 +81,11 @@ class Action:
         lifecycle_handlers: Iterable[Any] | None = None,
         name: str | None = None,
         default_expect_timeout: Duration = None,
+        fanout: int | None = None,
     ) -> None:
+        if fanout is not None and fanout < 1:
+            raise ValueError(f"a fan-out is at least 1, not {fanout!r}")
+        self.fanout = fanout
         self.lifecycle_handlers = [] if lifecycle_handlers is None else list(lifecycle_handlers)
         self.default_expect_timeout = None if default_expect_timeout is None else get_seconds(default_expect_timeout)
         self._name = name
@@ -85,6 +94,8 @@ class Action:
         self._handler_queue: tuple[Runtime, HandlerQueue] | None = None
 
     def _new_run(self) -> ActionRun:
+        if self.fanout is not None and self._life is ParallelLife:
+            return ActionRun(self, WindowLife(self.fanout))
         return ActionRun(self, self._life())
 
     # -- what is known of it -------------------------------------------------------

@@ -12,9 +12,7 @@ from typing import Any, Self
 
 from ..protocols.command import name_from_cmdline, str_from_cmdline
 from ..protocols.substitutions import has_substitutions
-from ._action_actor import ActionRun
 from ._action_base import Action
-from ._action_rule import WindowLife
 from ._process import Process
 from ._sinks import listed
 from ._ssh_process import SshProcess
@@ -40,11 +38,9 @@ class Remote(Action):
         hosts: one or several, as texts or `Host` objects; copied, in their order, each as often as it is there.
         connection_params: what differs from default_connection_params, see docs/hosts.md.
         process_args: keyword arguments for each `SshProcess`.
-        fanout: how many of its processes run at a time: the next one starts when one has ended; None: all of them.
         kwargs: see `Action`. The default name is the command's.
 
     Raises:
-        ValueError: the fan-out is less than one.
         Exception: what evaluating a substitution raises.
     """
 
@@ -54,22 +50,15 @@ class Remote(Action):
         hosts: Hosts,
         connection_params: AnyConnectionParams = None,
         process_args: Mapping[str, Any] | None = None,
-        fanout: int | None = None,
         **kwargs: Any,
     ) -> None:
         refuse_old_arguments(type(self).__name__, kwargs)
-        if fanout is not None and fanout < 1:
-            raise ValueError(f"a fan-out is at least 1, not {fanout!r}")
-        self.fanout = fanout
         super().__init__(**kwargs)
         self.cmd = cmd
         self.connection_params = connection_params
         self.process_args = {} if process_args is None else dict(process_args)
         self._context = get_caller_context(_BUILDERS)
         self._make_processes(get_hosts_list(hosts))
-
-    def _new_run(self) -> ActionRun:
-        return super()._new_run() if self.fanout is None else ActionRun(self, WindowLife(self.fanout))
 
     @property
     def hosts(self) -> list[Host]:
