@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,9 +48,10 @@ def stage(hosts: list[Machine]) -> Iterator[Runtime]:
 
 
 @pytest.fixture
-def usual(bed: Bed, stage: Runtime) -> dict[str, Any]:
-    """Connection parameters for the hosts; one that is gone is lost soon."""
-    return {**bed.connection_params, "alive_interval": 1, "connect_timeout": 5}
+def usual(bed: Bed, stage: Runtime, tmp_path: Path) -> dict[str, Any]:
+    """Connection parameters for the hosts, whose keys may change between tests; one that is gone is lost soon."""
+    known_hosts = str(tmp_path / "known_hosts")
+    return {**bed.connection_params, "known_hosts": known_hosts, "alive_interval": 1, "connect_timeout": 5}
 
 
 @pytest.fixture(params=["own connection", "shared connection", "native"])

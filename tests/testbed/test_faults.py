@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,9 +105,9 @@ def test_refusals_of_a_busy_host_are_not_seen_as_failures_of_commands(
 
 
 def test_a_host_that_was_deployed_anew_is_refused_until_its_key_is_forgotten(
-    hosts: list[Machine], names: list[str], params: dict[str, Any], tmp_path: Path
+    hosts: list[Machine], names: list[str], params: dict[str, Any]
 ) -> None:
-    params = {**params, "idle_timeout": 0, "known_hosts": str(tmp_path / "known_hosts")}
+    params = {**params, "idle_timeout": 0}
     assert Remote("true", names, params).run(DEADLINE).ok
     anew = hosts[4:6]
     for host in anew:
