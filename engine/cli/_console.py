@@ -38,12 +38,18 @@ def print_line(line: str) -> None:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Write *value* to stdout as one line of JSON, in UTF-8 whatever the locale; odd values as the log writes them."""
-    from ...actors._loggable import Renderer
-
     if sys.stdout is not None:
+        line = json_line(value)
         with _blaming_stdout():
             sys.stdout.flush()
-            sys.stdout.buffer.write(Renderer(lambda data: data).render(value) + b"\n")
+            sys.stdout.buffer.write(line)
+
+
+def json_line(value: Mapping[str, Any]) -> bytes:
+    """Return *value* as one line of JSON, as `print_json` writes it."""
+    from ...actors._loggable import Renderer
+
+    return Renderer(lambda data: data).render(value) + b"\n"
 
 
 def write_out() -> None:

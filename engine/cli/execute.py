@@ -1,39 +1,117 @@
-"""``regisseur exec``: one command on this machine, its output passed on as it comes, its exit status ours.
+"""``regisseur exec``: one command, on this machine or on many hosts, its output passed on as it comes.
 
-The command is a `regisseur.actors.Process`: a session of its own, which ends
-with us, whatever happens. `_watch` follows it while it runs; here are the
-options, and what its end means for the caller.
+Here are the options. On this machine (`_here`) the command is a `Process`, and its exit status is ours; on hosts
+(`_many`) it is an `SshProcess` for each. They end with us, whatever happens.
 """
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import signal
+import os
+import shlex
+import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated
 
 import typer
 
-from ._console import print_json, say, send_logs_to_stderr
+from ._console import send_logs_to_stderr, wants_colour
 from ._errors import CommandError, ExitCode
-from ._watch import Request, Watch
-
-if TYPE_CHECKING:
-    from ...actors.process import Process
+from ._here import run_here
+from ._options import (
+    All,
+    Connector,
+    ConnectTimeout,
+    Exclude,
+    ExcludeGroups,
+    Fanout,
+    Groups,
+    GroupsFile,
+    Nodes,
+    SshOptions,
+    User,
+    connection,
+    seconds,
+)
+from ._targets import Targets
+from ._watch import Request
 
 __all__ = ["execute"]
 
-_SHORTAGE = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+
+class Colour(StrEnum):
+    """When to colour."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+_OUTPUT = "Output of hosts"
 
 
 def execute(
     command: Annotated[
         list[str], typer.Argument(metavar="COMMAND", help="Its words are joined by blanks.", show_default=False)
     ],
+    nodes: Nodes = None,
+    exclude: Exclude = None,
+    everything: All = False,
+    groups: Groups = None,
+    exclude_groups: ExcludeGroups = None,
+    groups_file: GroupsFile = None,
+    fanout: Fanout = 64,
+    user: User = None,
+    options: SshOptions = None,
+    connector: Connector = None,
+    connect_timeout: ConnectTimeout = None,
+    gather: Annotated[
+        bool,
+        typer.Option(
+            "--gather", "-b", help="Show equal outputs once, under the hosts that wrote them.", rich_help_panel=_OUTPUT
+        ),
+    ] = False,
+    gather_all: Annotated[
+        bool, typer.Option("--gather-all", "-B", help="The same, stderr too.", rich_help_panel=_OUTPUT)
+    ] = False,
+    by_line: Annotated[
+        bool,
+        typer.Option(
+            "--by-line",
+            "-L",
+            help="In the order of hosts, without heads; with -b or -B gather line by line.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Show what differs from what most hosts wrote.", rich_help_panel=_OUTPUT)
+    ] = False,
+    no_prefix: Annotated[
+        bool, typer.Option("--no-prefix", "-N", help="Without the names of hosts.", rich_help_panel=_OUTPUT)
+    ] = False,
+    outdir: Annotated[
+        Path | None,
+        typer.Option("--outdir", metavar="DIR", help="Keep stdout in DIR/HOST, too.", rich_help_panel=_OUTPUT),
+    ] = None,
+    errdir: Annotated[
+        Path | None,
+        typer.Option("--errdir", metavar="DIR", help="Keep stderr in DIR/HOST, too.", rich_help_panel=_OUTPUT),
+    ] = None,
+    colour: Annotated[
+        Colour, typer.Option("--color", "--colour", help="Names in colour.", rich_help_panel=_OUTPUT)
+    ] = Colour.AUTO,
+    progress: Annotated[
+        bool, typer.Option("--progress", "-P", help="Show how far it is.", rich_help_panel=_OUTPUT)
+    ] = False,
+    largest_code: Annotated[
+        bool,
+        typer.Option(
+            "--largest-code", "-S", help="Exit with the largest code of the commands.", rich_help_panel=_OUTPUT
+        ),
+    ] = False,
     timeout: Annotated[
         str | None,
-        typer.Option("--timeout", "-t", "-u", metavar="TIME", help="End it after so long: seconds, or HH:MM:SS."),
+        typer.Option("--timeout", "-u", metavar="TIME", help="End it after so long: seconds, or HH:MM:SS."),
     ] = None,
     kill_after: Annotated[
         str | None,
@@ -45,53 +123,99 @@ def execute(
         ),
     ] = None,
     shell: Annotated[
-        bool, typer.Option("--shell/--no-shell", help="Run it by /bin/sh; or execute the words as they are.")
+        bool, typer.Option("--shell/--no-shell", help="Run it by a shell; or execute the words as they are.")
     ] = True,
-    cwd: Annotated[Path | None, typer.Option("--cwd", metavar="DIR", help="Run it in DIR.")] = None,
+    cwd: Annotated[Path | None, typer.Option("--cwd", metavar="DIR", help="Run it in DIR (on this machine).")] = None,
     stdin: Annotated[
-        bool, typer.Option("--stdin", "-i", help="Pass our stdin on to it; without this its stdin is empty.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--stdin/--nostdin",
+            "-i/-n",
+            help="Pass our stdin on to it, or not. Default: to hosts where it is no terminal, here not.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON object when it has ended, with all that it wrote.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing of our own.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say nothing of our own, but what failed on hosts.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say how it ends, however that is.")] = False,
 ) -> int:
-    """Run a command on this machine, and pass on what it writes as it comes.
+    """Run a command on hosts, or on this machine, and pass on what it writes as it comes.
 
-    The exit status is the command's; 128 + N if signal N ended it, 124 after a timeout, 126 if it can not be
+    Here, the exit status is the command's; 128 + N if signal N ended it, 124 after a timeout, 126 if it can not be
     executed, 127 if it is not found.
+
+    On hosts (-w, -a, -g) it is 0 if all went well, 1 if a command failed, 124 if one timed out, 4 if a host could not
+    be reached.
     """
     from ...actors.config import configuration
 
-    _see_that_it_is_a_directory(cwd)
-    limit = None if timeout is None else _seconds("--timeout", timeout)
-    force = None if kill_after is None else _seconds("--kill-after", kill_after)
+    targets = Targets(nodes or [], exclude or [], everything, groups or [], exclude_groups or [], groups_file)
+    limit = seconds("--timeout", timeout)
+    connect_limit = seconds("--connect-timeout", connect_timeout)
+    force = seconds("--kill-after", kill_after)
     send_logs_to_stderr()
     configuration.fill()  # now, where a mistake in it can still be told in one line
     if force is not None:
         configuration["kill_timeout"] = force  # which timeouts of processes go by
-    request = Request(
-        words=command,
+    if not targets.are_named:
+        _refuse(
+            "is for hosts: name some by -w, -a or -g",
+            {"-x": exclude, "-X": exclude_groups, "--groups": groups_file, "-l": user, "-o": options},
+            {"--connector": connector, "-b": gather, "-B": gather_all, "-L": by_line, "--diff": diff},
+            {"-N": no_prefix, "--outdir": outdir, "--errdir": errdir, "-P": progress},
+        )
+        _see_that_it_is_a_directory(cwd)
+        request = Request(
+            words=command,
+            shell=shell,
+            cwd=cwd,
+            timeout=connect_limit if limit is None else limit,
+            kill_after=configuration["kill_timeout"],
+            relays_stdin=bool(stdin),
+            keeps_output=as_json,
+            quiet=quiet,
+        )
+        return run_here(request, as_json=as_json, verbose=verbose)
+    _refuse("is for a command on this machine: on hosts, begin the command with 'cd DIR &&'", {"--cwd": cwd})
+    from ._many import ManyRequest, View, run_on_hosts
+
+    reads_stdin = _broadcasts(stdin, targets)
+    many = ManyRequest(
+        words=shlex.split(command[0]) if not shell and len(command) == 1 else command,
         shell=shell,
-        cwd=cwd,
+        hosts=targets.hosts(),
+        params=connection(user, options, connector, connect_limit),
+        fanout=fanout,
         timeout=limit,
-        kill_after=configuration["kill_timeout"],
-        relays_stdin=stdin,
-        keeps_output=as_json,
+        reads_stdin=reads_stdin,
+        view=View(
+            gather=gather or gather_all,
+            both=gather_all,
+            by_line=by_line,
+            diff=diff,
+            prefix=not no_prefix,
+            colour=_is_wanted(colour),
+            outdir=_made(outdir),
+            errdir=_made(errdir),
+        ),
+        as_json=as_json,
+        progress=progress,
+        largest_code=largest_code,
         quiet=quiet,
+        verbose=verbose,
     )
-    watch = Watch(request)
-    try:
-        asyncio.run(watch.run())
-    except ValueError as error:  # a quotation that is never closed
-        raise CommandError(str(error), ExitCode.USAGE) from None
-    end = _end_of(watch, request)
-    if verbose or (not quiet and not end.is_usual):
-        say(end.text, "exec")
-    if as_json:
-        print_json(_facts(watch.process, request))
-    return end.code
+    return run_on_hosts(many)
+
+
+def _refuse(why: str, *options: dict[str, object]) -> None:
+    """Raise if one of *options* was given, which the command could only pass over."""
+    for name, value in (item for some in options for item in some.items()):
+        if value:
+            raise CommandError(f"{name} {why}", ExitCode.USAGE)
 
 
 def _see_that_it_is_a_directory(cwd: Path | None) -> None:
@@ -100,78 +224,26 @@ def _see_that_it_is_a_directory(cwd: Path | None) -> None:
         raise CommandError(f"--cwd: {cwd} {what}", ExitCode.USAGE)
 
 
-def _seconds(option: str, text: str) -> float:
-    from ...protocols.durations import parse_duration
-
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise CommandError(f"{option}: {error}", ExitCode.USAGE) from None
-
-
-class _End(NamedTuple):
-    """What the end of a command means for the caller."""
-
-    code: int
-    text: str
-    is_usual: bool = False
-    """The command ended by itself: what there is to say, it has said."""
+def _broadcasts(stdin: bool | None, targets: Targets) -> bool:
+    """Whether our stdin is for the commands on hosts."""
+    if targets.read_stdin:
+        if stdin:
+            raise CommandError("-i: stdin holds the hosts (-w -), and can not be for the commands too", ExitCode.USAGE)
+        return False
+    if stdin is None:
+        return sys.stdin is not None and not os.isatty(0)
+    return stdin
 
 
-def _end_of(watch: Watch, request: Request) -> _End:
-    process, fault = watch.process, watch.fault
-    if watch.signal is not None:
-        how = "interrupted" if watch.signal == signal.SIGINT else f"ended by {signal.Signals(watch.signal).name}"
-        return _End(128 + watch.signal, how)
-    if fault is not None:
-        if fault.errno == errno.EPIPE:
-            return _End(ExitCode.READER_GONE, "ended, since nobody reads its output", is_usual=True)
-        return _End(ExitCode.INFRASTRUCTURE, f"stdout can not be written: {fault.strerror}: the command was ended")
-    if process.timeouted:
-        return _End(ExitCode.TIMEOUT, f"timed out after {request.timeout:g} s, and was ended: {request.line}")
-    if process.error:
-        return _failed_start(process)
-    status = process.exit_code
-    assert status is not None, "it has ended, and without an error"
-    if status < 0:
-        return _End(128 - status, f"ended by {_signal_name(status)}: {request.line}", is_usual=True)
-    assert process.end_date is not None
-    assert process.start_date is not None
-    seconds = process.end_date - process.start_date
-    return _End(status, f"ended with {status} after {seconds:.3f} s: {request.line}", is_usual=True)
+def _is_wanted(colour: Colour) -> bool:
+    return wants_colour(sys.stdout) if colour is Colour.AUTO else colour is Colour.ALWAYS
 
 
-def _failed_start(process: Process) -> _End:
-    reason = process.error_reason
-    if not isinstance(reason, OSError):
-        return _End(ExitCode.INFRASTRUCTURE, f"failed: {reason}")
-    name = reason.filename or process.name
-    text = f"can not run {name}: {reason.strerror}"
-    if reason.errno == errno.ENOENT:
-        return _End(ExitCode.NOT_FOUND, text)
-    if reason.errno in _SHORTAGE or reason.errno == errno.ECHILD:
-        return _End(ExitCode.INFRASTRUCTURE, text)
-    return _End(ExitCode.NOT_EXECUTABLE, text)
-
-
-def _signal_name(status: int) -> str:
-    try:
-        return signal.Signals(-status).name
-    except ValueError:  # a real-time signal
-        return f"signal {-status}"
-
-
-def _facts(process: Process, request: Request) -> dict[str, Any]:
-    """What --json tells."""
-    status, reason = process.exit_code, process.error_reason
-    return {
-        "command": request.line,
-        "exit_code": status if status is not None and status >= 0 else None,
-        "signal": _signal_name(status) if status is not None and status < 0 else None,
-        "timed_out": process.timeouted,
-        "error": None if reason is None else str(reason),
-        "started": process.start_date,
-        "ended": process.end_date,
-        "stdout": process.stdout_bytes,
-        "stderr": process.stderr_bytes,
-    }
+def _made(directory: Path | None) -> Path | None:
+    """Return *directory*, which is there now."""
+    if directory is not None:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CommandError(f"{directory}: {error.strerror}", ExitCode.USAGE) from None
+    return directory

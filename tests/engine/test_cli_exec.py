@@ -16,8 +16,8 @@ import pytest
 
 from commandline import PROGRAM, regisseur, start
 from regisseur.actors.process import Process
+from regisseur.engine.cli._here import _failed_start
 from regisseur.engine.cli._watch import _Outlet
-from regisseur.engine.cli.execute import _failed_start
 
 pytestmark = pytest.mark.slow  # a program is started in each
 
