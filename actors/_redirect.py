@@ -73,7 +73,7 @@ class FileOutput:
     """An open file that a process is to write to, at its end.
 
     Args:
-        fd: stays the caller's, who closes it after the end of the process.
+        fd: is taken over.
     """
 
     def __init__(self, fd: int) -> None:
@@ -88,9 +88,19 @@ class FileOutput:
         return os.dup(self.fd)
 
     @property
-    def size(self) -> int:
-        """Bytes that are in the file."""
-        return os.fstat(self.fd).st_size
+    def taken(self) -> int:
+        """Bytes that have been written. Thread-safe."""
+        with contextlib.suppress(OSError):  # it has just been closed
+            return os.fstat(self.fd).st_size
+        return 0
+
+    def close(self) -> None:
+        """The process has ended."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    __del__ = close
 
 
 class Redirect:

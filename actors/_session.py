@@ -147,7 +147,7 @@ class Session(Child):
     def progress(self) -> int:
         """Grows with each output."""
         stdout = self.redirect.stdout if self.redirect is not None else None
-        return self.seen if stdout is None else self.seen + stdout.size
+        return self.seen if stdout is None else self.seen + stdout.taken
 
     def fell_silent(self) -> bool:
         """Whether nothing has come since `last_seen` was noted."""

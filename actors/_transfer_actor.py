@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from ..protocols.messages import STDERR, OutputRead, ProcessExited, ProcessSpawned
-from ..protocols.transfer import Answers, Target, answers, ask_step, discard_step, pack_step, part_step
+from ..protocols.transfer import NO_TAR, Answers, Target, answers, ask_step, discard_step, pack_step, part_step
 from ._process_actor import ProcessActor
 from ._process_rule import BrokenOff, Connecting, Withdrawn
 from ._redirect import FileInput, Redirect
@@ -31,10 +31,12 @@ from .journal import current_journal
 if TYPE_CHECKING:
     from ._process import Process
     from ._run import Run
-    from ._transfer_process import PutProcess
+    from ._transfer_process import PutProcess, TransferProcess
 
-__all__ = ["PutActor", "TransferActor"]
+__all__ = ["LOST", "PutActor", "TransferActor"]
 
+LOST: tuple[type[BaseException], ...] = (ConnectionLostError, CommandLostError)
+"""After these a transfer goes on where it was."""
 _DISCARD_LIMIT = 10.0
 """Seconds that it may take to remove what is half done."""
 
@@ -44,6 +46,8 @@ class TransferActor(ProcessActor):
 
     def __init__(self, run: Run) -> None:
         super().__init__(run)
+        transfer: TransferProcess = run.process  # type: ignore[assignment]  # made by that class
+        self._transfer = transfer
         self._command: Process | None = None
 
     def begin_run(self) -> None:
@@ -109,6 +113,31 @@ class TransferActor(ProcessActor):
     def killed(self) -> None:
         """It is to end; the command that runs, if one does, has been told."""
         raise NotImplementedError
+
+    def use_scp(self) -> None:
+        """The host has no tar: have the program scp do all of it."""
+        if self._transfer.transfer == "tar":
+            self._output(OutputRead(STDERR, f"regisseur: there is no tar on {self._transfer.host.address}\n".encode()))
+            self.finish(NO_TAR)
+            return
+        self.tell_journal("transfer.scp")
+        self.run_command(self._transfer._scp(), self._scp_ended)
+
+    def _scp_ended(self, command: Process) -> None:
+        if command.exit_code == 0:
+            self._transfer._note(self._transfer.progress.total)
+        reason = command.error_reason
+        self.finish(command.exit_code, reason if isinstance(reason, BaseException) else None)
+
+    def pause(self, seconds: float, then: Callable[[], None]) -> None:
+        """Have *then* called after some seconds."""
+        self._timers.append(self.actor_runtime.call_later(seconds, self._guarded(then)))
+
+    def tell_journal(self, event: str, **facts: Any) -> None:
+        """Tell the log."""
+        journal = current_journal()
+        if journal is not None:
+            journal.event(event, actor=self.actor_address, host=self._transfer.host.address, **facts)
 
     # -- the end ---------------------------------------------------------------------------
 
@@ -181,12 +210,12 @@ class PutActor(TransferActor):
                 assert isinstance(step, Part)
                 self._run_script(ask_step(self._target, self._place, step.number, step.member.name))
             case Pause():
-                self._tell_journal("transfer.broken", step=self._course.step, pause=effect.seconds)
-                self._timers.append(self.actor_runtime.call_later(effect.seconds, self._guarded(self._go_on)))
+                self.tell_journal("transfer.broken", step=self._course.step, pause=effect.seconds)
+                self.pause(effect.seconds, self._go_on)
             case Discard():
                 self._run_script(discard_step(self._target), timeout=_DISCARD_LIMIT)
             case UseScp():
-                self._use_scp()
+                self.use_scp()
             case Finish():
                 self._finish_put(effect)
 
@@ -229,16 +258,6 @@ class PutActor(TransferActor):
         self._process._note(before, given, step.size / spool.size)
         self._run_script(script, given)
 
-    def _use_scp(self) -> None:
-        self._tell_journal("transfer.scp")
-        self.run_command(self._process._scp(), lambda command: self._finish_scp(command))
-
-    def _finish_scp(self, command: Process) -> None:
-        if command.exit_code == 0:
-            self._process._note(self._plan.size)
-        reason = command.error_reason
-        self.finish(command.exit_code, reason if isinstance(reason, BaseException) else None)
-
     def _finish_put(self, effect: Finish) -> None:
         if effect.status == 0:
             self._process._note(self._plan.size)
@@ -263,9 +282,8 @@ class PutActor(TransferActor):
         said: Answers = answers(command.stdout_bytes)
         self._place = said.place or self._place
         error = command.error_reason
-        kinds: tuple[type[BaseException], ...] = (ConnectionLostError, CommandLostError)
-        if self._course.was_lost:  # a host that is starting again refuses, or does not answer, for a while
-            kinds += (ConnectionFailedError,)
+        # A host that is starting again refuses, or does not answer, for a while.
+        kinds = (*LOST, ConnectionFailedError) if self._course.was_lost else LOST
         self._went(
             CommandEnded(
                 command.exit_code,
@@ -277,8 +295,3 @@ class PutActor(TransferActor):
 
     def _went(self, event: CommandEnded) -> None:
         self._carry_out(self._course.take(event))
-
-    def _tell_journal(self, event: str, **facts: Any) -> None:
-        journal = current_journal()
-        if journal is not None:
-            journal.event(event, actor=self.actor_address, host=self._process.host.address, **facts)

@@ -16,18 +16,19 @@ from ..protocols.transfer import Target
 from ._process import Process
 from ._ssh_process import SshProcess
 from ._transfer_actor import PutActor
+from ._transfer_get import Claims, GetActor
 
 if TYPE_CHECKING:
     import os
 
     from ._process_actor import ProcessActor
-    from ._redirect import FileInput
+    from ._redirect import FileInput, FileOutput
     from ._run import Run
     from ._transfer_source import TransferSource
     from .connection_params import AnyConnectionParams
     from .host import HostLike
 
-__all__ = ["Progress", "PutProcess", "TransferProcess"]
+__all__ = ["GetProcess", "Progress", "PutProcess", "TransferProcess"]
 
 _QUIET: dict[str, Any] = {
     f"nolog_{flag}": True for flag in ("exit_code", "timeout", "error", "expect_fail", "write_error")
@@ -51,6 +52,7 @@ class TransferProcess(SshProcess):
         words: what it does, for people and the log.
         host, connection_params, kwargs: see `SshProcess`.
         retries: how often to go on after a connection has broken.
+        transfer: "scp": by that program; "tar": never by scp; None: by scp where the host has no tar.
     """
 
     def __init__(
@@ -59,14 +61,16 @@ class TransferProcess(SshProcess):
         host: HostLike,
         connection_params: AnyConnectionParams = None,
         retries: int = 2,
+        transfer: str | None = None,
         **kwargs: Any,
     ) -> None:
         self.retries = retries
+        self.transfer = transfer
         self._own_words = words
         super().__init__(words, host, connection_params, **{**kwargs, "pty": False})
         self._done = 0
         self._total: int | None = None
-        self._current: tuple[FileInput, float] | None = None
+        self._current: tuple[FileInput | FileOutput, float] | None = None
 
     @property
     def progress(self) -> Progress:
@@ -77,9 +81,14 @@ class TransferProcess(SshProcess):
         return Progress(done if self._total is None else min(done, self._total), self._total)
 
     def _note(
-        self, done: int | None = None, current: FileInput | None = None, rate: float = 0, *, total: int | None = None
+        self,
+        done: int | None = None,
+        current: FileInput | FileOutput | None = None,
+        rate: float = 0,
+        *,
+        total: int | None = None,
     ) -> None:
-        """*done* bytes have been transferred, and what is read of *current* counts, each byte of it *rate* bytes."""
+        """*done* bytes have been transferred, and what goes through *current* counts, each byte as *rate* bytes."""
         self._current = None if current is None else (current, rate)
         self._done = self._done if done is None else done
         self._total = self._total if total is None else total
@@ -100,6 +109,18 @@ class TransferProcess(SshProcess):
     def _new_run(self) -> Run:
         self._done, self._total, self._current = 0, None, None
         return super()._new_run()
+
+    def _scp(self) -> Process:
+        """The program scp in our place."""
+        raise NotImplementedError
+
+    def _scp_of(self, sources: Sequence[str], target: str) -> Process:
+        words = self._params.for_host(self.host).scp_words()
+        return Process([*words, "--", *sources, target], name=self.name, env=self.env, cwd=self.cwd, **_QUIET)
+
+    def _scp_place(self, path: str) -> str:
+        """*path* on the host, as scp writes it."""
+        return scp_location(self._params.address(self.host), path)
 
     def _command(self, script: str, timeout: float | None) -> SshProcess:
         """A command on the host for this transfer."""
@@ -123,7 +144,6 @@ class PutProcess(TransferProcess):
         source: the files; shared by all hosts that get the same.
         destination: on the host.
         create_dirs: make the destination, a directory, where it is not there.
-        transfer: "scp": by that program; "tar": never by scp; None: by scp where the host has no tar.
     """
 
     def __init__(
@@ -134,13 +154,11 @@ class PutProcess(TransferProcess):
         connection_params: AnyConnectionParams = None,
         *,
         create_dirs: bool = False,
-        transfer: str | None = None,
         **kwargs: Any,
     ) -> None:
         self.source = source
         self.destination = destination
         self.create_dirs = create_dirs
-        self.transfer = transfer
         super().__init__(self._words(), host, connection_params, **kwargs)
 
     def _give(self, source: TransferSource, destination: str) -> None:
@@ -165,8 +183,48 @@ class PutProcess(TransferProcess):
         return PutActor(run, target)
 
     def _scp(self) -> Process:
-        """The program scp in our place."""
         names = [name.decode(errors="surrogateescape") for name in self.source.names]
-        words = self._params.for_host(self.host).scp_words()
-        location = scp_location(self._params.address(self.host), str(self.destination))
-        return Process([*words, "--", *names, location], name=self.name, **_QUIET)
+        return self._scp_of(names, self._scp_place(str(self.destination)))
+
+
+class GetProcess(TransferProcess):
+    """Fetches files from one host.
+
+    Args:
+        names: of files and directories on the host, or patterns.
+        location: where they go here.
+        claims: shared by all hosts of an action.
+        create_dirs: make the location, a directory, where it is not there.
+        checksum: compare contents.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        location: str,
+        host: HostLike,
+        connection_params: AnyConnectionParams = None,
+        *,
+        claims: Claims,
+        create_dirs: bool = False,
+        checksum: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        self.names = names
+        self.location = location
+        self.claims = claims
+        self.create_dirs = create_dirs
+        self.checksum = checksum
+        super().__init__(["get", *names, location], host, connection_params, **kwargs)
+
+    def _give(self, names: Sequence[str], location: str, claims: Claims) -> None:
+        """Other files, or another place, before the start."""
+        self.names, self.location, self.claims = names, location, claims
+        self._own_words = ["get", *names, location]
+        self.remote_cmd = str_from_cmdline(self._own_words)
+
+    def _make_actor(self, run: Run) -> ProcessActor:
+        return GetActor(run)
+
+    def _scp(self) -> Process:
+        return self._scp_of([self._scp_place(name) for name in self.names], self.location)

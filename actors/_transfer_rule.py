@@ -20,7 +20,19 @@ from typing import TypeAlias
 
 from ..protocols.transfer import NO_TAR, PART_UNIT
 
-__all__ = ["Ask", "CommandEnded", "Discard", "Effect", "Finish", "Pause", "PutCourse", "Send", "UseScp"]
+__all__ = [
+    "Ask",
+    "CommandEnded",
+    "Discard",
+    "Effect",
+    "Finish",
+    "GetCourse",
+    "Pause",
+    "PutCourse",
+    "Send",
+    "Unpack",
+    "UseScp",
+]
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0  # seconds until a host that was lost is asked again
 
@@ -72,6 +84,13 @@ class UseScp:
 
 
 @dataclass(frozen=True, slots=True)
+class Unpack:
+    """Effect: all has come from the host, whose command ended with *status*."""
+
+    status: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Effect: it is over."""
 
@@ -79,7 +98,27 @@ class Finish:
     error: BaseException | None = None
 
 
-Effect: TypeAlias = Send | Ask | Pause | Discard | UseScp | Finish
+Effect: TypeAlias = Send | Ask | Pause | Discard | UseScp | Unpack | Finish
+
+
+class _Retries:
+    """How often, and when, to begin again."""
+
+    def __init__(self, retries: int) -> None:
+        self._left = retries
+        self._pauses = 0
+
+    def progressed(self) -> None:
+        """The next pause is a short one again."""
+        self._pauses = 0
+
+    def next_pause(self) -> Pause | None:
+        """The pause before the next try; None: that was the last."""
+        if self._left <= 0:
+            return None
+        self._left -= 1
+        self._pauses += 1
+        return Pause(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (self._pauses - 1)))
 
 
 class PutCourse:
@@ -92,8 +131,7 @@ class PutCourse:
 
     def __init__(self, large: Sequence[bool], retries: int) -> None:
         self._large = large
-        self._retries = retries
-        self._pauses = 0
+        self._retries = _Retries(retries)
         self._step = 0
         self._now: Effect = Send(0)
         self._outcome: Finish | None = None
@@ -144,16 +182,13 @@ class PutCourse:
 
     def _next(self) -> Effect:
         self._step += 1
-        self._pauses = 0
+        self._retries.progressed()
         return self._do(Send(self._step) if self._step < len(self._large) else Finish(0))
 
     def _failed(self, event: CommandEnded) -> Effect:
         self.was_lost = self.was_lost or event.lost
-        if not event.lost or self._retries <= 0:
-            return self._do(Finish(None, event.error))
-        self._retries -= 1
-        self._pauses += 1
-        return self._do(Pause(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (self._pauses - 1))))
+        pause = self._retries.next_pause() if event.lost else None
+        return self._do(pause or Finish(None, event.error))
 
     def _end(self, outcome: Finish) -> Effect:
         """Leave nothing behind: a command that was killed may not have come to that, or was told not to."""
@@ -163,3 +198,47 @@ class PutCourse:
     def _do(self, effect: Effect) -> Effect:
         self._now = effect
         return effect
+
+
+class GetCourse:
+    """The course of a `Get` from one host: one command, which is begun again after a break, where it was.
+
+    Args:
+        retries: how often to begin again after a connection has broken.
+    """
+
+    def __init__(self, retries: int) -> None:
+        self._retries = _Retries(retries)
+        self._pausing = False
+        self._killed = False
+        self.was_lost = False
+        """A connection has broken."""
+
+    def begin(self) -> Effect:
+        """The first thing to do."""
+        return Send(0)
+
+    def kill(self) -> Effect | None:
+        """It is to end: a command that runs is killed by somebody else; returns what to do if none runs."""
+        self._killed = True
+        return Finish(None) if self._pausing else None
+
+    def go_on(self) -> Effect | None:
+        """The pause is over."""
+        if not self._pausing or self._killed:
+            return None
+        self._pausing = False
+        return Send(0, again=True)
+
+    def take(self, event: CommandEnded, *, complete: bool = True) -> Effect:
+        """The command has ended; *complete*: all that it had to say has come."""
+        if self._killed:
+            return Finish(event.status, event.error)
+        if event.error is None and event.status is not None:
+            if event.status == NO_TAR:
+                return UseScp()
+            return Unpack(event.status) if complete else Finish(event.status)
+        self.was_lost = self.was_lost or event.lost
+        pause = self._retries.next_pause() if event.lost else None
+        self._pausing = pause is not None
+        return pause or Finish(None, event.error)

@@ -10,26 +10,25 @@ Threads: workers look at files and write packs; any thread asks.
 
 from __future__ import annotations
 
-import binascii
 import errno
-import hashlib
 import os
 import stat
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 from ..protocols.transfer_tar import DIRECTORY, END, FILE, LINK, header, padding
 from ._redirect import FileInput
+from ._transfer_sums import Digest
 from .future import Future
 
 if TYPE_CHECKING:
     from ._pool import WorkerPool
 
-__all__ = ["Pack", "Part", "Plan", "Spool", "TransferSource"]
+__all__ = ["Pack", "Part", "Plan", "Spool", "TransferSource", "settle"]
 
 _LARGE = 16 << 20
 """Bytes from which on a file is sent by itself, so that it can go on where it was broken off."""
@@ -183,7 +182,7 @@ class TransferSource:
             if self._plan is not None:
                 return self._plan
             future = self._plan = Future()
-        pool.submit(lambda: _settle(future, self._look))
+        pool.submit(lambda: settle(future, self._look))
         return future
 
     def pack(self, index: int, pack: Pack, pool: WorkerPool) -> Future[Spool]:
@@ -200,7 +199,7 @@ class TransferSource:
             future = self._packs[index] = Future()
             while len(self._packs) > _KEPT:
                 _drop(self._packs.popitem(last=False)[1])
-        pool.submit(lambda: _settle(future, lambda: self._write(pack)))
+        pool.submit(lambda: settle(future, lambda: self._write(pack)))
         return future
 
     @staticmethod
@@ -218,7 +217,7 @@ class TransferSource:
             path = name.rstrip(b"/") or b"/"
             for member in _look_at(self.base_name(name), path, os.stat(path)):
                 members[member.name] = member  # of two with one name the last counts
-        return Plan(_steps(members.values()), sum(member.size for member in members.values()))
+        return Plan(_steps(members.values()) if members else (), sum(member.size for member in members.values()))
 
     # -- writing a pack: a worker -------------------------------------------------------
 
@@ -241,13 +240,13 @@ class TransferSource:
             return Spool(file)
 
     def _copy(self, member: Member, file: IO[bytes]) -> None:
-        digest = _Digest() if self.checksum else None
+        digest = Digest() if self.checksum else None
         for block in _blocks(member):
             file.write(block)
             if digest is not None:
                 digest.update(block)
         if digest is not None:
-            self._sums[member.name] = digest.lines(member.size)
+            self._sums[member.name] = digest.values()
 
     def _write_checks(self, plan: Plan, file: IO[bytes]) -> None:
         members = [
@@ -257,16 +256,16 @@ class TransferSource:
         _write_control(file, b"sizes", (b"%d\n" % size for size in sorted(member.size for member in files)))
         if self.checksum:
             sums = [self._sums_of(member) for member in files]
-            _write_control(file, b"sha256", sorted(sha256 for sha256, _ in sums))
-            _write_control(file, b"cksum", sorted(cksum for _, cksum in sums))
+            _write_control(file, b"sha256", sorted(sha256 + b"\n" for sha256, _ in sums))
+            _write_control(file, b"cksum", sorted(cksum + b"\n" for _, cksum in sums))
 
     def _sums_of(self, member: Member) -> tuple[bytes, bytes]:
         known = self._sums.get(member.name)
         if known is None:
-            digest = _Digest()
+            digest = Digest()
             for block in _blocks(member):
                 digest.update(block)
-            known = self._sums[member.name] = digest.lines(member.size)
+            known = self._sums[member.name] = digest.values()
         return known
 
 
@@ -338,33 +337,11 @@ def _drop(future: Future[Spool]) -> None:
     future.add_done_callback(lambda done: None if done.exception() else done.result().close())
 
 
-def _settle(future: Future[Any], work: Any) -> None:
+def settle(future: Future[Any], work: Callable[[], Any]) -> None:
+    """Do *work*, and have *future* tell what came of it. In a worker."""
     try:
         result = work()
     except BaseException as error:  # whoever waits is told
         future.offer_exception(error)
     else:
         future.offer(result)
-
-
-class _Digest:
-    """What sha256sum(1) and cksum(1) say of a file."""
-
-    def __init__(self) -> None:
-        self._sha256 = hashlib.sha256()
-        self._crc = 0xFFFFFFFF  # which binascii turns round: it begins with zero, as cksum does
-
-    def update(self, data: bytes) -> None:
-        """Add *data*."""
-        self._sha256.update(data)
-        self._crc = binascii.crc32(data.translate(_REVERSED), self._crc)
-
-    def lines(self, size: int) -> tuple[bytes, bytes]:
-        """A line of each; cksum adds the size of the file to its content, lowest byte first."""
-        end = size.to_bytes((size.bit_length() + 7) // 8, "little")
-        crc = binascii.crc32(end.translate(_REVERSED), self._crc)
-        # It ends with all bits turned round in both; but of binascii's, the lowest bit is the highest.
-        return f"{self._sha256.hexdigest()}\n".encode(), b"%d %d\n" % (int(f"{crc:032b}"[::-1], 2), size)
-
-
-_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))

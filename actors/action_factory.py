@@ -12,25 +12,17 @@ from typing import Any
 from ._action_base import Action
 from .config import CHAINPUT, SCP, SSH, TAKTUK, configuration
 from .remote import Remote
-from .transfer import Put
+from .transfer import Get, Put
 
 __all__ = ["ActionFactory", "default_action_factory", "get_fileget", "get_fileput", "get_remote"]
 
 _TOOL_NAMES = {SSH: "SSH", SCP: "SCP", TAKTUK: "TAKTUK", CHAINPUT: "CHAINPUT"}
 
 
-def _get(*args: Any, **kwargs: Any) -> Action:
-    return _transfer("Get", *args, **kwargs)
-
-
-def _transfer(kind: str, *args: Any, **kwargs: Any) -> Action:
-    raise NotImplementedError(f"{kind} is not there yet")
-
-
 _MAKERS: dict[str, dict[int, Callable[..., Action]]] = {
     "remote_tool": {SSH: Remote},
     "fileput_tool": {SCP: Put},
-    "fileget_tool": {SCP: _get},
+    "fileget_tool": {SCP: Get},
 }
 
 

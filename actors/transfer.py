@@ -6,28 +6,33 @@ One process for each host, as in a `Remote`. The files go over the connections t
 in                   is
 ===================  ===========================================================
 `_transfer_process`  the process of one host
-`_transfer_actor`    the actor that leads it
-`_transfer_rule`     the course of it, as a pure rule
-`_transfer_source`   the local files, in the steps in which they are sent
+`_transfer_actor`    the actor that leads it, and that of `Put`
+`_transfer_get`      that of `Get`
+`_transfer_rule`     the courses of both, as pure rules
+`_transfer_source`   the local files of a `Put`, in the steps in which they are sent
+`_transfer_received` the stream that comes from a host, in pieces
+`_transfer_unpack`   files out of it, to their places
 ===================  ===========================================================
 
-protocols/transfer.py has what runs on the hosts.
+protocols/transfer.py and transfer_get.py have what runs on the hosts.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
-from ._transfer_process import Progress, PutProcess, TransferProcess
+from ._transfer_errors import TransferError
+from ._transfer_get import Claims
+from ._transfer_process import GetProcess, Progress, PutProcess, TransferProcess
 from ._transfer_source import TransferSource
 from .connection_params import AnyConnectionParams, ConnectionParams
 from .exception import ConfigurationError
 from .host import Host, Hosts
 from .remote import Remote
 
-__all__ = ["Progress", "Put"]
+__all__ = ["Get", "Progress", "Put", "TransferError"]
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 """One path or several."""
@@ -43,11 +48,26 @@ class Transfer(Remote):
         hosts: Hosts,
         connection_params: AnyConnectionParams,
         process_args: Mapping[str, Any] | None,
-        retries: int,
+        options: Mapping[str, Any],
         **kwargs: Any,
     ) -> None:
-        self.retries = retries
+        if options["transfer"] not in _WAYS:
+            raise ConfigurationError(type(self).__name__, f"expected one of {_WAYS}", "transfer")
+        self._options = options
         super().__init__("", hosts, connection_params, process_args, **kwargs)
+
+    def _make_processes(self, hosts: list[Host]) -> None:
+        self._forget()
+        super()._make_processes(hosts)
+
+    def reset(self) -> Self:
+        """Kill it and wait if it runs, then return it to the state before the start; files are looked at anew."""
+        self._forget()
+        return super().reset()
+
+    def _forget(self) -> None:
+        """What the processes of one run share is of no use to the next."""
+        raise NotImplementedError
 
     @property
     def progress(self) -> Progress:
@@ -96,45 +116,28 @@ class Put(Transfer):
         process_args: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        if transfer not in _WAYS:
-            raise ConfigurationError("Put", f"expected one of {_WAYS}, not {transfer!r}", "transfer")
         self.local_files = paths(local_files)
         self.remote_location = os.fspath(remote_location)
-        self.create_dirs = create_dirs
-        self.checksum = checksum
-        self.transfer = transfer
+        self._checksum = checksum
         self._sources: dict[tuple[str, ...], TransferSource] = {}
-        super().__init__(hosts, connection_params, process_args, retries, **kwargs)
+        options = {"create_dirs": create_dirs, "retries": retries, "transfer": transfer}
+        super().__init__(hosts, connection_params, process_args, options, **kwargs)
 
     def _make_process(
         self, hosts: Sequence[Host], index: int, params: ConnectionParams, arguments: Mapping[str, Any]
     ) -> PutProcess:
-        return PutProcess(
-            self._source(hosts, index),
-            self._substituted(self.remote_location, hosts, index),
-            hosts[index],
-            params,
-            create_dirs=self.create_dirs,
-            transfer=self.transfer,
-            retries=self.retries,
-            **arguments,
-        )
+        location = self._substituted(self.remote_location, hosts, index)
+        return PutProcess(self._source(hosts, index), location, hosts[index], params, **{**self._options, **arguments})
 
     def _source(self, hosts: Sequence[Host], index: int) -> TransferSource:
         names = tuple(self._substituted(name, hosts, index) for name in self.local_files)
         source = self._sources.get(names)
         if source is None:
-            source = self._sources[names] = TransferSource(names, checksum=self.checksum)
+            source = self._sources[names] = TransferSource(names, checksum=self._checksum)
         return source
 
-    def _make_processes(self, hosts: list[Host]) -> None:
+    def _forget(self) -> None:
         self._sources = {}
-        super()._make_processes(hosts)
-
-    def reset(self) -> Any:
-        """Kill it and wait if it runs, then return it to the state before the start; files are looked at anew."""
-        self._sources = {}
-        return super().reset()
 
     def _give_command(self, process: Any, index: int) -> None:
         location = self._substituted(self.remote_location, self._hosts, index)
@@ -145,6 +148,72 @@ class Put(Transfer):
 
     def _main_arguments(self) -> list[str]:
         return [self._shown_hosts(), repr(self.local_files), repr(self.remote_location)]
+
+
+class Get(Transfer):
+    """Copy files and directories from each of *hosts*, with their modes and times.
+
+    A single file takes the name *local_location* where that is no directory; else files go into it. Put ``{{{host}}}``
+    into it to keep the files of hosts apart: where several write the same, the last counts, and a warning is logged.
+    Names that are links are followed, links within directories stay links. Nothing that a host sends gets anywhere
+    else than to *local_location*, and nothing before all of it has come.
+
+    Args:
+        hosts: one or several, as for `Remote`.
+        remote_files: paths of files and directories, or patterns as of the shell, one or several; relative to the home
+            directory there.
+        local_location: where they go.
+        connection_params: see `Remote`.
+        create_dirs: *local_location* is a directory, which is made where it is not there.
+        checksum: compare the content of what has come with what is there, too.
+        retries, transfer, process_args: see `Put`.
+        kwargs: see `Action`.
+
+    There are substitutions in all paths, as in the command of a `Remote`.
+    """
+
+    def __init__(
+        self,
+        hosts: Hosts,
+        remote_files: Paths,
+        local_location: str | os.PathLike[str] = ".",
+        connection_params: AnyConnectionParams = None,
+        *,
+        create_dirs: bool = False,
+        checksum: bool = False,
+        retries: int = 2,
+        transfer: str | None = None,
+        process_args: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.remote_files = paths(remote_files)
+        self.local_location = os.fspath(local_location)
+        self._claims = Claims()
+        options = {"create_dirs": create_dirs, "checksum": checksum, "retries": retries, "transfer": transfer}
+        super().__init__(hosts, connection_params, process_args, options, **kwargs)
+
+    def _make_process(
+        self, hosts: Sequence[Host], index: int, params: ConnectionParams, arguments: Mapping[str, Any]
+    ) -> GetProcess:
+        names, location = self._places(hosts, index)
+        options = {**self._options, **arguments}
+        return GetProcess(names, location, hosts[index], params, claims=self._claims, **options)
+
+    def _places(self, hosts: Sequence[Host], index: int) -> tuple[list[str], str]:
+        names = [self._substituted(name, hosts, index) for name in self.remote_files]
+        return names, self._substituted(self.local_location, hosts, index)
+
+    def _forget(self) -> None:
+        self._claims = Claims()
+
+    def _give_command(self, process: Any, index: int) -> None:
+        process._give(*self._places(self._hosts, index), self._claims)
+
+    def _default_name(self) -> str:
+        return f"Get from {len(self._hosts)} hosts"
+
+    def _main_arguments(self) -> list[str]:
+        return [self._shown_hosts(), repr(self.remote_files), repr(self.local_location)]
 
 
 def paths(given: Paths) -> list[str]:

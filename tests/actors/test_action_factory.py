@@ -9,12 +9,13 @@ from processes import DEADLINE
 from regisseur.actors.action_factory import (
     ActionFactory,
     default_action_factory,
+    get_fileget,
     get_fileput,
     get_remote,
 )
 from regisseur.actors.config import CHAINPUT, SCP, SSH, TAKTUK, configuration
 from regisseur.actors.remote import Remote
-from regisseur.actors.transfer import Put
+from regisseur.actors.transfer import Get, Put
 
 
 def test_a_remote_is_made_by_ssh_in_the_scope_of_who_asks() -> None:
@@ -53,3 +54,4 @@ def test_a_factory_shows_its_choice() -> None:
 
 def test_files_are_copied_by_the_actions_of_transfer() -> None:
     assert type(get_fileput(["h1"], ["f"], "/tmp", STUB_PARAMS)) is Put
+    assert type(get_fileget(["h1"], ["f"], "/tmp", STUB_PARAMS)) is Get
