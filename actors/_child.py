@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..protocols.remote_shell import TrailerFilter
     from ._output import Output
     from ._redirect import Redirect
+    from .shared_input import InputReader
 
 __all__ = ["CLOSED", "PARKED", "RUNNING", "Child", "Pipes"]
 
@@ -102,6 +103,7 @@ class Child:
         "pidfd",
         "reported",
         "seen",
+        "source",
         "stdin",
         "terminal",
         "trailer",
@@ -133,6 +135,8 @@ class Child:
         """Streams that go straight into their spool files; None: as soon as what was read before is there."""
         self.pending: deque[memoryview] | None = None
         """What is still to be written to stdin."""
+        self.source: InputReader | None = None
+        """Where more comes from when nothing is pending."""
         self.closing_input = False
         """Close stdin when nothing is pending."""
         self.input_watched = False

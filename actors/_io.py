@@ -3,9 +3,10 @@
 Owns: every child, its pipes and its pidfd; the guardian. No other part of the
 program starts a process that belongs to an experiment.
 Takes: SpawnProcess, SignalProcess, WriteInput, CloseInput, PauseOutput,
-ResumeOutput, `Divert`, `Redirect`, AttachSession, DetachSession.  Tells the process actor: ProcessSpawned, SpawnFailed,
-OutputRead, OutputSpooled, OutputEnded, InputFailed, ProcessExited; and, when it
-ends all of them by itself, `KillWanted` and `ForceDue`.
+ResumeOutput, `Divert`, `Redirect`, `Feed`, AttachSession, DetachSession.
+Tells the process actor: ProcessSpawned, SpawnFailed, OutputRead, OutputSpooled,
+OutputEnded, InputFailed, ProcessExited; and, when it ends all of them by itself,
+`KillWanted` and `ForceDue`.
 Lives on the reactor and never blocks, but for the moment in which a child is
 made (the C library suspends the caller until the child runs its program; the
 interpreter lock is free meanwhile).
@@ -63,6 +64,7 @@ from ._room import Room
 from ._sessions import AttachNative, Sessions
 from ._signals import Signals, signal_sessions
 from .actor import Actor
+from .shared_input import Feed
 
 if TYPE_CHECKING:
     from ._output import Output
@@ -356,9 +358,38 @@ class IoActor(Actor):
             self.tell(child.address, InputFailed(error.errno or errno.EIO))
             done = True
             child.closing_input = not child.terminal
+            child.source = None
+        if done and child.source is not None:
+            self._refill(child)
+            return
         self._watch_input(child, wanted=not done)
         if done and child.closing_input:
             self._close_input_now(child)
+
+    def _feed(self, message: Feed) -> None:
+        child = self._children.get(message.process)
+        if child is not None and child.stdin != CLOSED and not child.closing_input:
+            child.source = message.source
+            if not child.pending:
+                self._refill(child)
+
+    def _refill(self, child: Child) -> None:
+        """Nothing is pending: take the next block of what it is fed with, for when its stdin has room."""
+        if child.source is None or child.stdin == CLOSED or self._children.get(child.address) is not child:
+            return  # it has ended meanwhile
+        try:
+            data = child.source.next(lambda: self._refill(child))
+            if data:
+                self._room.get_back(child)
+        except OSError as error:
+            child.source = data = None
+            self.tell(child.address, InputFailed(error.errno or errno.EIO))
+        if data:
+            child.add_input(data)
+        self._watch_input(child, wanted=bool(data))
+        if data is None:
+            child.source = None
+            self._close_input(CloseInput(child.address))
 
     def _watch_input(self, child: Child, *, wanted: bool) -> None:
         if wanted == child.input_watched:
@@ -556,6 +587,7 @@ _HANDLERS: dict[type, Callable[[IoActor, Any], None]] = {
     ResumeOutput: IoActor._resume,
     Divert: IoActor._divert,
     Redirect: IoActor._redirect,
+    Feed: IoActor._feed,
     AttachSession: lambda io, message: io._sessions.attach(message),
     AttachNative: lambda io, message: io._sessions.attach(message),
     DetachSession: lambda io, message: io._sessions.detach(message),

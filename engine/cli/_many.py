@@ -19,6 +19,7 @@ from ...actors.action import Action
 from ...actors.nodeset import fold
 from ...actors.process import Process, ProcessLifecycleHandler, SshProcess
 from ...protocols.substitutions import apply, parse
+from ._broadcast import BroadcastInput
 from ._console import json_line, say
 from ._errors import ExitCode
 from ._gathered import View, show_gathered
@@ -89,6 +90,7 @@ class ManyWatch(ProcessLifecycleHandler):
         self._loop: asyncio.AbstractEventLoop
         self._over: asyncio.Future[None]
         self._screen = Screen(self._take_fault, self._status if request.progress else None)
+        self._input = BroadcastInput(self._take_fault) if request.reads_stdin else None
         self.action = Action(fanout=request.fanout, name=" ".join(request.words))
         self.action.processes = [self._process(host) for host in request.hosts]
 
@@ -124,11 +126,15 @@ class ManyWatch(ProcessLifecycleHandler):
         for number in heard:
             self._loop.add_signal_handler(number, self._take_signal, number)
         try:
+            if self._input is not None:
+                self._input.begin(self._loop)
             self.action.start()
             self.action.future.add_done_callback(lambda _: self._soon(self._look_whether_it_is_over))
             self._tick()
             await self._over
         finally:
+            if self._input is not None:
+                self._input.close()
             for number in heard:
                 self._loop.remove_signal_handler(number)
 
@@ -146,7 +152,10 @@ class ManyWatch(ProcessLifecycleHandler):
 
     def start(self, process: Any) -> None:
         """One has started. In a worker."""
-        process.close_stdin()
+        if self._input is None:
+            process.close_stdin()
+        else:
+            self._input.feed(process)
 
     def end(self, process: Any) -> None:
         """One has ended, and all it wrote was passed on. In a worker."""
@@ -270,8 +279,8 @@ class ManyWatch(ProcessLifecycleHandler):
             self._tell(line)
         self._tell(self.tally.summary())
         if self.fault is not None:
-            name = f"{self.fault.filename}: " if self.fault.filename else "stdout can not be written: "
-            self._tell(f"{name}{self.fault.strerror}: the commands were ended")
+            name = self.fault.filename or "stdout can not be written"
+            self._tell(f"{name}: {self.fault.strerror}: the commands were ended")
 
     def _exit_code(self) -> int:
         if self.fault is not None:

@@ -264,6 +264,49 @@ class TestOutput:
         assert f"{tmp_path}/n1: No space left on device" in file.stderr.splitlines()[-1]
 
 
+class TestStdin:
+    def test_what_is_piped_in_goes_to_all(self, connector: Path) -> None:
+        text = "".join(f"{n}\n" for n in range(100_000))
+        done = on_hosts(connector, "-b", "-f", "1", "-w", "n[1-3]", "cat", stdin=text)
+
+        assert done.stdout == f"---------------\nn[1-3] (3)\n---------------\n{text}"
+
+    def test_so_does_a_file(self, connector: Path, tmp_path: Path) -> None:
+        (tmp_path / "file").write_bytes(b"x" * 1_000_000)
+        with (tmp_path / "file").open("rb") as file:
+            done = on_hosts(connector, "-bN", "-w", "n[1-3]", "wc -c", stdin=file)
+
+        assert done.stdout == "1000000\n"
+
+    def test_it_comes_as_it_is_written(self, connector: Path) -> None:
+        with subprocess.Popen(
+            [PROGRAM, "exec", "--connector", connector, "-w", "n1", "cat"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
+        ) as process:  # fmt: skip
+            assert process.stdin is not None
+            assert process.stdout is not None
+            for line in (b"a\n", b"b\n"):
+                process.stdin.write(line)
+                assert process.stdout.readline() == b"n1: " + line
+            process.stdin.close()
+
+        assert process.returncode == 0
+
+    def test_it_can_be_left_to_others(self, connector: Path) -> None:
+        assert on_hosts(connector, "-nN", "-w", "n1", "cat; echo end", stdin="text").stdout == "end\n"
+
+    def test_hosts_that_come_from_stdin_are_not_for_the_command(self, connector: Path) -> None:
+        assert on_hosts(connector, "-N", "-w", "-", "cat; echo end", stdin="n1\n").stdout == "end\n"
+
+    def test_an_endless_one_does_not_keep_it_from_ending(self, connector: Path) -> None:
+        done = subprocess.run(
+            ["bash", "-c", f"yes | {PROGRAM} exec --connector {connector} -w n[1-2] -bN 'head -n 1'"],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+
+        assert done.stdout == "y\n"
+
+
 class TestEnd:
     @pytest.mark.parametrize(
         ("arguments", "code", "summary"),
