@@ -19,11 +19,23 @@ from regisseur.actors._ssh_process import SshProcess
 from regisseur.actors.connection_errors import ConnectionLostError, HostBusyError, RefusedError
 from regisseur.actors.remote import Remote
 from regisseur.actors.runtime import Runtime
-from sshd import Sshd
+from sshd import WAYS, Sshd
 
 pytestmark = [pytest.mark.requires_sshd, pytest.mark.usefixtures("stage")]
 
 Start = Callable[..., Sshd]
+
+
+@pytest.fixture(params=["shared connection", "native"])
+def start_sshd(request: pytest.FixtureRequest, start_sshd: Start) -> Start:
+    """Starts a server, to which connections stand in one way or the other."""
+
+    def start(**options: Any) -> Sshd:
+        server = start_sshd(**options)
+        server.more_params = WAYS[request.param]
+        return server
+
+    return start
 
 
 def process(cmd: str, server: Sshd, **kwargs: Any) -> SshProcess:

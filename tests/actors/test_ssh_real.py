@@ -23,7 +23,7 @@ from regisseur.actors.exception import ProcessesFailed
 from regisseur.actors.known_hosts import forget_host_keys
 from regisseur.actors.port_forwarder import PortForwarder
 from regisseur.actors.remote import Remote
-from sshd import Sshd
+from sshd import WAYS, Sshd
 
 pytestmark = [pytest.mark.requires_sshd, pytest.mark.usefixtures("stage")]  # its end closes shared connections
 
@@ -31,10 +31,10 @@ AT_ONCE = 5.0
 """Seconds in which nothing may be left on a host."""
 
 
-@pytest.fixture(params=[False, None], ids=["own connection", "shared connection"])
+@pytest.fixture(params=WAYS)
 def params(request: pytest.FixtureRequest, sshd: Sshd) -> dict[str, Any]:
     """Connection parameters for the server."""
-    return {**sshd.connection_params, "multiplex": request.param}
+    return {**sshd.connection_params, **WAYS[request.param]}
 
 
 @pytest.fixture
@@ -208,12 +208,12 @@ def test_a_key_that_the_host_does_not_take_is_told(sshd: Sshd, plain: dict[str, 
     assert isinstance(run("true", sshd.address, {**plain, "keyfile": file}).error_reason, errors.PermissionDeniedError)
 
 
-@pytest.mark.parametrize("multiplex", [False, None], ids=["own connection", "shared connection"])
+@pytest.mark.parametrize("way", WAYS)
 def test_a_host_that_was_deployed_anew_is_refused_until_its_key_is_forgotten(
-    multiplex: bool | None, start_sshd: Callable[..., Sshd]
+    way: str, start_sshd: Callable[..., Sshd]
 ) -> None:
     server = start_sshd()
-    params = {**server.connection_params, "multiplex": multiplex, "idle_timeout": 0}
+    params = {**server.connection_params, "idle_timeout": 0, **WAYS[way]}
     first = run("true", server.address, params)
     assert (first.ok, first.stderr) == (True, "")
     assert server.known_hosts.read_text().startswith(f"[{server.address}]:{server.port} ")

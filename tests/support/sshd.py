@@ -21,10 +21,18 @@ from typing import Any
 
 import pytest
 
-__all__ = ["Sshd"]
+__all__ = ["WAYS", "Sshd"]
 
 _DEADLINE = 10.0
 _PR_SET_PDEATHSIG = 1
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "own connection": {"multiplex": False},
+    "shared connection": {},
+    "native": {"connector": "native"},
+}
+"""Connection parameters of each way to connect."""
 
 
 class Sshd:
@@ -39,6 +47,8 @@ class Sshd:
 
     def __init__(self, directory: Path, **options: Any) -> None:
         self.directory = directory
+        self.more_params: dict[str, Any] = {}
+        """Further connection parameters."""
         self.home = directory / "home"
         self.log = directory / "log"
         self.known_hosts = directory / "known_hosts"
@@ -61,6 +71,7 @@ class Sshd:
             "keyfile": str(self.directory / "id"),
             "ssh_options": ("-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"),
             "known_hosts": str(self.known_hosts),
+            **self.more_params,
         }
 
     def new_host_key(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 from bed import Bed
 from machine import Machine, until
 from regisseur.actors.runtime import Runtime, use_runtime
+from sshd import WAYS
 
 _COUNT = 20
 _AT_ONCE = 5.0
@@ -54,14 +55,7 @@ def usual(bed: Bed, stage: Runtime, tmp_path: Path) -> dict[str, Any]:
     return {**bed.connection_params, "known_hosts": known_hosts, "alive_interval": 1, "connect_timeout": 5}
 
 
-@pytest.fixture(params=["own connection", "shared connection", "native"])
+@pytest.fixture(params=WAYS)
 def params(request: pytest.FixtureRequest, usual: dict[str, Any]) -> dict[str, Any]:
     """The same, for each way to connect."""
-    return {**usual, **_WAYS[request.param]}
-
-
-_WAYS: dict[str, dict[str, Any]] = {
-    "own connection": {"multiplex": False},
-    "shared connection": {},
-    "native": {"connector": "native"},
-}
+    return {**usual, **WAYS[request.param]}
