@@ -301,18 +301,32 @@ class _Trust:
 
 @contextlib.contextmanager
 def _configuration(options: SshOptions, host: str) -> Iterator[list[str]]:
-    """The files for asyncssh to read: one of what the command line says, for this host only, and the user's own."""
+    """The files for asyncssh to read: one of what the command line says, for this host only, and the user's own.
+
+    Of several values for one thing it takes the first, so what we would like comes last.
+    """
     lines = [f"Host {host}", *(f"{key} {value}" for key, value in options.settings if key.lower() not in _OWN)]
     users = os.path.expanduser(options.file or "~/.ssh/config")
+    has_users = options.file != "none" and bool(options.file or os.access(users, os.R_OK))
+    with contextlib.ExitStack() as stack:
+        if has_users:
+            yield [_memory_file(stack, lines), users, _memory_file(stack, [_CIPHERS])]
+        else:
+            yield [_memory_file(stack, [*lines, _CIPHERS])]
+
+
+def _memory_file(stack: contextlib.ExitStack, lines: list[str]) -> str:
     fd = os.memfd_create("ssh_config")
-    try:
-        os.write(fd, "\n".join(lines).encode() + b"\n")
-        files = [f"/proc/self/fd/{fd}"]
-        if options.file != "none" and (options.file or os.access(users, os.R_OK)):
-            files.append(users)
-        yield files
-    finally:
-        os.close(fd)
+    stack.callback(os.close, fd)
+    os.write(fd, "\n".join(lines).encode() + b"\n")
+    return f"/proc/self/fd/{fd}"
+
+
+_CIPHERS = (
+    "Ciphers aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,"
+    "aes128-ctr,aes192-ctr,aes256-ctr"
+)
+"""All that OpenSSH takes by default, but in this order a packet is one call here, and not six."""
 
 
 _OWN = frozenset(

@@ -233,6 +233,32 @@ def ssh_cases(hosts: int, processes: int) -> list[Case]:
             over_ssh=True,
         ),
         Case(
+            "ssh-native-first",
+            f"a command on {hosts} hosts by the native connector",
+            "CPU of all programs <= 1/5 of that by ssh, <= 1.3 x that of asyncssh alone",
+            [
+                ours("ssh", hosts, "first", "native"),
+                Program("regisseur, by ssh", ours("ssh", hosts, "first").argv),
+                python("asyncssh alone", "ssh_asyncssh", hosts, "first"),
+                python("the same, curve25519 only", "ssh_asyncssh", hosts, "first", "curve25519"),
+            ],
+            per=hosts,
+            extra=("tree",),
+            over_ssh=True,
+        ),
+        Case(
+            "ssh-native-second",
+            "another command on them",
+            "<= 1.3 x that of asyncssh alone",
+            [
+                ours("ssh", hosts, "second", "native"),
+                python("asyncssh alone", "ssh_asyncssh", hosts, "second"),
+            ],
+            per=hosts,
+            extra=("tree",),
+            over_ssh=True,
+        ),
+        Case(
             "ssh-connectors",
             f"a command on {processes:,} hosts by a connector that is a program of this machine",
             ">= 8 x execo's rate",
