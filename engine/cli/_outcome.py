@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from ...protocols.gathering import SHORT_NAME, with_placeholders
+from ...protocols.substitutions import HOST
 from ._errors import ExitCode
 
 if TYPE_CHECKING:
@@ -104,7 +106,7 @@ def host_facts(process: Process, outcome: Outcome) -> dict[str, Any]:
 
 def _reason(host: str, error: BaseException | str | None) -> str:
     """Return *error* as text, without the name of its host, which stands elsewhere."""
-    return (str(error) or type(error).__name__).removeprefix(f"{host}: ").replace(f" {host} ", " {{{host}}} ")
+    return with_placeholders(host, (str(error) or type(error).__name__).removeprefix(f"{host}: "))
 
 
 class Tally:
@@ -137,10 +139,10 @@ class Tally:
         from ...actors.nodeset import fold
 
         order = list(Status)
-        found = sorted(self._bad.items(), key=lambda item: (order.index(item[0][0]), -len(item[1])))
+        found = sorted(self._bad.items(), key=lambda item: (order.index(item[0][0]), -len(item[1]), min(item[1])))
         lines = []
         for (_, text), hosts in found:
-            shown = text.replace("{{{host}}}", hosts[0]) if len(hosts) == 1 else text
+            shown = text if len(hosts) > 1 else text.replace(HOST, hosts[0]).replace(SHORT_NAME, hosts[0].split(".")[0])
             lines.append(f"{fold(hosts)}: {shown}")
         return lines
 
