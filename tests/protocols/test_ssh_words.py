@@ -1,0 +1,60 @@
+"""The options of an ssh command line are read as ssh reads them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from regisseur.protocols.ssh_words import ssh_options
+
+
+@pytest.mark.parametrize(
+    ("words", "settings"),
+    [
+        (["-p", "2222"], [("Port", "2222")]),
+        (["-p2222", "-l", "me"], [("Port", "2222"), ("User", "me")]),
+        (["-o", "Port=22"], [("Port", "22")]),
+        (["-oPort 22"], [("Port", "22")]),
+        (["-o", "ProxyCommand = nc -X 5 %h %p"], [("ProxyCommand", "nc -X 5 %h %p")]),
+        (["-4Ci", "key"], [("AddressFamily", "inet"), ("Compression", "yes"), ("IdentityFile", "key")]),
+        (["-tt", "-v", "-E", "log"], []),
+    ],
+)
+def test_each_way_to_write_an_option_is_understood(words: list[str], settings: list[tuple[str, str]]) -> None:
+    assert list(ssh_options(words).settings) == settings
+
+
+def test_the_first_value_counts_however_its_keyword_is_written() -> None:
+    options = ssh_options(["-o", "user=a", "-l", "b", "-o", "USER c"])
+
+    assert options.first("User") == "a"
+    assert options.all("User") == ["a", "b", "c"]
+    assert options.first("Port") is None
+
+
+def test_a_file_takes_the_place_of_the_users_own() -> None:
+    assert ssh_options(["-F", "none"]).file == "none"
+    assert ssh_options([]).file is None
+
+
+def test_paths_may_have_blanks_in_quotes_and_percent_signs_that_are_doubled() -> None:
+    options = ssh_options(["-o", 'UserKnownHostsFile="/a b" /100%%'])
+
+    assert options.paths("UserKnownHostsFile") == ["/a b", "/100%"]
+
+
+@pytest.mark.parametrize("words", [["host"], ["-p"], ["-o", "Port"], ["-o", "=22"], [""], ["-"]])
+def test_what_is_no_option_is_an_error(words: list[str]) -> None:
+    with pytest.raises(ValueError, match="ssh"):
+        ssh_options(words)
+
+
+@given(st.lists(st.text(max_size=6), max_size=6))
+def test_nothing_else_is_raised_whatever_the_words_are(words: list[str]) -> None:
+    try:
+        options = ssh_options(words)
+    except ValueError as error:
+        assert str(error)
+    else:
+        assert all(key and value for key, value in options.settings)
