@@ -10,7 +10,9 @@ Lives on the reactor. Files are looked at, read and written by workers, or by th
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
+import secrets
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -250,6 +252,8 @@ class PutActor(TransferActor):
         if self._run.life.killed:
             self._went(CommandEnded())
             return
+        if effect.again and not self._course.keeps:
+            self._target = dataclasses.replace(self._target, id=secrets.token_hex(8))
         script = pack_step(self._target, self._place, keep=self._course.keeps, last=step.last, again=effect.again)
         given = spool.input()
         if given is None:  # others were so far ahead that it has been dropped just now

@@ -175,7 +175,7 @@ class PutCourse:
         if event.status == NO_TAR and self._step == 0:
             return self._do(UseScp())
         if event.status:
-            return self._do(Finish(event.status))
+            return self._end(Finish(event.status))
         if isinstance(self._now, Ask) and event.has is not None:
             return self._do(Send(self._step, event.has // PART_UNIT * PART_UNIT, again=True))
         return self._next()
@@ -191,9 +191,10 @@ class PutCourse:
         return self._do(pause or Finish(None, event.error))
 
     def _end(self, outcome: Finish) -> Effect:
-        """Leave nothing behind: a command that was killed may not have come to that, or was told not to."""
+        """Leave nothing behind: a command that is followed by others does not see to that, nor one that was killed."""
         self._outcome = outcome
-        return self._do(Discard() if outcome.error is None else outcome)
+        needed = outcome.error is None and (self.keeps or self._killed)
+        return self._do(Discard() if needed else outcome)
 
     def _do(self, effect: Effect) -> Effect:
         self._now = effect

@@ -50,11 +50,10 @@ PART_UNIT = 65536
 _PRELUDE = r"""
 LC_ALL=C; export LC_ALL; unset CDPATH;
 x() { X=$(printf "%b." "$1"); X=${X%.}; };
-no() { k=; printf "regisseur: %s\n" "$1" >&2; exit 1; };
+no() { printf "regisseur: %s\n" "$1" >&2; exit 1; };
 dir() { if [ -h "$1" ]; then return 1; fi; [ -d "$1" ]; };
 sizes() {
-    if stat -c %s / >/dev/null 2>&1; then find "$1" -type f -exec stat -c %s {} +;
-    else find "$1" -type f -exec ls -lnq {} + | awk "{ print \$5 }"; fi;
+    find "$1" -type f -exec stat -c %s {} + 2>/dev/null || find "$1" -type f -exec ls -lnq {} + | awk "{ print \$5 }";
 };
 x "$2"; D=${X:-.};
 case $D in "~") D=$HOME;; "~/"*) D=$HOME/${D#"~/"};; esac;
@@ -75,10 +74,11 @@ printf "at %s\n" $K;
 T=${P%/}/.regisseur-$1;
 """
 
-# $5 keep: what is there is of use to a further step. By a signal of its own it tells that a signal has ended it.
+# $5 keep: what is there is of use to a further step, also where this one fails: its input may have been cut off with
+# the connection. By a signal of its own the script tells that a signal has ended it.
 _CLEANING = r"""
 k=$5;
-gone() { trap "" 1 2 13 15; [ -n "$k" ] || { chmod -R u+rwx "$T"; rm -rf "$T"; } 2>/dev/null; };
+gone() { trap "" 1 2 13 15; [ -n "$k" ] || rm -rf "$T" 2>/dev/null || { chmod -R u+rwx "$T"; rm -rf "$T"; }; };
 ended() { gone; trap - $1; kill -$1 $$; };
 trap gone 0;
 for s in 1 2 13 15; do trap "trap - 0; ended $s" $s; done;
@@ -87,7 +87,7 @@ for s in 1 2 13 15; do trap "trap - 0; ended $s" $s; done;
 _CHECK = r"""
 sums() { find n -type f -exec $1 {} + | sed -n "$2" | sort; };
 check() {
-    [ "$(sizes n | sort -n)" = "$(cat sizes)" ] ||
+    sizes n | sort -n | cmp -s - sizes ||
         no "what has come to $T has not the sizes of what was sent: is the disk full?";
     [ -f sha256 ] || return 0;
     w=sha256 e="s/^[^0-9a-f]\{0,1\}\([0-9a-f]\{64\}\) .*/\1/p";
@@ -97,7 +97,7 @@ check() {
     else t=cksum w=cksum e="s/^\([0-9]* [0-9]*\) .*/\1/p"; fi;
     sums "$t" "$e" >have;
     cmp -s have $w || {
-        comm -23 have $w >bad;
+        grep -v -x -F -f $w have >bad;
         find n -type f -exec $t {} + | grep -F -f bad | sed "s/^/regisseur: another checksum: /" >&2;
         no "what has come to $T is not what was sent";
     };
@@ -121,7 +121,17 @@ merge() (
             else place "./$p" "$2/$p" || exit 1; fi;
         fi;
     done;
-    find . -name . -o -prune -exec sh -c "d=\$1; shift; exec mv -f \"\$@\" \"\$d/\"" sh "$2" {} +
+    D=$2; set -- ./*;
+    if [ $# -gt 99 ]; then
+        find . -name . -o -prune -exec sh -c "d=\$1; shift; exec mv -f \"\$@\" \"\$d/\"" sh "$D" {} +;
+    else
+        set --;
+        for p in ./* ./.*; do
+            case $p in ./.|./..) continue;; esac;
+            if [ -e "$p" ] || [ -h "$p" ]; then set -- "$@" "$p"; fi;
+        done;
+        [ $# -eq 0 ] || mv -f "$@" "$D/";
+    fi;
 );
 """
 
@@ -210,7 +220,8 @@ def pack_step(target: Target, place: str, *, keep: bool, last: bool, again: bool
 
     Args:
         place: what a step before has answered, see `Answers`.
-        keep: there are further steps, now or before.
+        keep: there are other steps, so what is there stays if this one fails; else another try needs another id, for
+            this one may still be at work when its connection has broken, and then removes what it has brought.
         last: everything has come with it, and is to be moved to its place.
         again: it has begun before, and what became of it is not known.
 

@@ -353,9 +353,11 @@ def test_what_is_killed_leaves_nothing(
 @pytest.mark.slow
 @pytest.mark.requires_sshd
 @pytest.mark.parametrize("multiplex", [None, False], ids=["shared connection", "own connection"])
+@pytest.mark.parametrize("then", ["sleep 1000", "sleep 0.3"], ids=["hangs", "ends"])  # as far as it goes by itself
 @pytest.mark.parametrize("tool", ["tar", "dd", "mv"])
 def test_a_transfer_whose_connection_breaks_goes_on_where_it_was(
     tool: str,
+    then: str,
     multiplex: bool | None,
     tree: Path,
     tmp_path: Path,
@@ -364,7 +366,7 @@ def test_a_transfer_whose_connection_breaks_goes_on_where_it_was(
     small_steps: None,
 ) -> None:
     server = start_sshd(SetEnv=tools.variables)
-    tools.block(tool, before='case $real in */dd) head -c 200000 | $real "$@";; esac')
+    tools.block(tool, then=then, before='case $real in */dd) head -c 200000 | $real "$@";; esac')
     params = {**server.connection_params, "multiplex": multiplex}
     action = prepared(tree, tmp_path / "to", params, hosts=["127.0.0.1"], checksum=True).start()
     tools.wait_until_blocked()
@@ -379,6 +381,31 @@ def test_a_transfer_whose_connection_breaks_goes_on_where_it_was(
     if tool == "dd":
         seeks = [word for word in tools.calls.read_text().split() if word.startswith("seek=")]
         assert seeks == ["seek=0", "seek=3", "seek=0"]
+
+
+@pytest.mark.slow
+@pytest.mark.requires_sshd
+@pytest.mark.parametrize("multiplex", [None, False], ids=["shared connection", "own connection"])
+def test_what_an_earlier_try_still_does_is_of_no_harm(
+    multiplex: bool | None, tree: Path, tmp_path: Path, tools: Tools, start_sshd: Callable[..., Sshd]
+) -> None:
+    server = start_sshd(SetEnv=tools.variables)
+    # The first try fails and cleans up while the second is at work.
+    tools.replace(
+        "tar",
+        'if mkdir "$mark.first" 2>/dev/null; then touch "$mark"; trap "" TERM; sleep 1.5; exit 2; fi; '
+        '$real "$@"; s=$?; sleep 2; exit $s',
+    )
+    params = {**server.connection_params, "multiplex": multiplex}
+    action = prepared(tree, tmp_path / "to", params, hosts=["127.0.0.1"]).start()
+    tools.wait_until_blocked()
+
+    for connection in server.connections():
+        os.kill(connection, signal.SIGKILL)
+
+    assert action.wait(DEADLINE).ended
+    assert [(process.exit_code, process.error_reason) for process in action.processes] == [(0, None)]
+    assert described(tree) == described(tmp_path / "to")
 
 
 @pytest.mark.slow

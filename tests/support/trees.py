@@ -98,13 +98,13 @@ class Tools:
         )
         file.chmod(0o755)
 
-    def block(self, name: str, before: str = "", unless: str = "count=1") -> None:
-        """Have the first call of *name* do *before*, and then nothing for ever; the others are as usual.
+    def block(self, name: str, before: str = "", unless: str = "count=1", then: str = "sleep 1000") -> None:
+        """Have the first call of *name* do *before*, and then *then*; the others are as usual.
 
         Args:
             unless: what is not the call that is meant; the supervisor of a connection, for one, reads its orders by dd.
         """
-        first = f'mkdir "$mark.first" 2>/dev/null && {{ {before}\ntouch "$mark"; exec sleep 1000; }}'
+        first = f'mkdir "$mark.first" 2>/dev/null && {{ {before}\ntouch "$mark"; {then}; exit 2; }}'
         self.replace(name, f'case $* in *{unless}*) ;; *) {first};; esac\nexec $real "$@"')
 
     def wait_until_blocked(self) -> None:
