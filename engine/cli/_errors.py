@@ -7,14 +7,14 @@
     2    the command line is wrong
     3    nothing is there: no such file, run, sweep or combination; nothing to do where something was asked
     4    something around the experiment can not be used: in use, damaged, of another kind, no permission,
-         full disk, wrong configuration
+         full disk, wrong configuration; a host can not be reached
     70   a fault in Regisseur itself
     124  timeout
     130  Ctrl-C (and 128 + the number of another signal)
     141  nobody reads stdout any more
 
-``exec`` ends as its command did: 0 to 255, 128 + the number of the signal that ended it, 126 if it can not be
-executed, 127 if it is not found.
+``exec`` on this machine ends as its command did: 0 to 255, 128 + the number of the signal that ended it, 126 if it
+can not be executed, 127 if it is not found. On hosts it has the codes above: see `_outcome`.
 """
 
 from __future__ import annotations

@@ -33,6 +33,18 @@ _HOSTS = "Hosts"
 _CONNECTION = "How to reach them"
 _IDLE = 1.0  # seconds that a connection is kept which has served its command
 
+
+def _complete_group(incomplete: str) -> list[str]:
+    """The groups that the shell may complete *incomplete* to; those of a file that --groups names are not known."""
+    from ...actors.exception import ConfigurationError
+    from ...actors.host_groups import HostGroups
+
+    try:
+        return [name for name in HostGroups.of_user() if name.startswith(incomplete)]
+    except (OSError, ConfigurationError):
+        return []
+
+
 Nodes = Annotated[
     list[str] | None,
     typer.Option(
@@ -51,11 +63,25 @@ Exclude = Annotated[
 All = Annotated[bool, typer.Option("--all", "-a", help="On all hosts of the file of groups.", rich_help_panel=_HOSTS)]
 Groups = Annotated[
     list[str] | None,
-    typer.Option("--group", "-g", metavar="GROUP", help="On the hosts of this group.", rich_help_panel=_HOSTS),
+    typer.Option(
+        "--group",
+        "-g",
+        metavar="GROUP",
+        help="On the hosts of this group.",
+        rich_help_panel=_HOSTS,
+        autocompletion=_complete_group,
+    ),
 ]
 ExcludeGroups = Annotated[
     list[str] | None,
-    typer.Option("--exclude-group", "-X", metavar="GROUP", help="But not on those.", rich_help_panel=_HOSTS),
+    typer.Option(
+        "--exclude-group",
+        "-X",
+        metavar="GROUP",
+        help="But not on those.",
+        rich_help_panel=_HOSTS,
+        autocompletion=_complete_group,
+    ),
 ]
 GroupsFile = Annotated[
     Path | None,

@@ -247,6 +247,13 @@ class TestCompletion:
         assert done.returncode == 0
         assert expected in done.stdout
 
+    def test_groups_of_hosts_are_completed(self, tmp_path: Path) -> None:
+        (tmp_path / "groups.yaml").write_text("compute: n[1-3]\ncold: x\nstorage: y\n")
+        environ = {"_REGISSEUR_COMPLETE": "complete_bash", "COMP_WORDS": "regisseur exec -g co", "COMP_CWORD": "3"}
+        done = regisseur(environ={**environ, "REGISSEUR_GROUPS": str(tmp_path / "groups.yaml")})
+
+        assert done.stdout.split() == ["compute", "cold"]
+
     def test_commands_and_options_are_completed(self) -> None:
         def complete(words: str, at: int) -> list[str]:
             environ = {"_REGISSEUR_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(at)}
@@ -255,3 +262,5 @@ class TestCompletion:
         assert complete("regisseur sw", 1) == ["sweep"]
         assert complete("regisseur sweep st", 2) == ["status"]
         assert complete("regisseur log --fol", 2) == ["--follow"]
+        assert complete("regisseur exec --gat", 2) == ["--gather", "--gather-all"]
+        assert complete("regisseur exec --color n", 3) == ["never"]
