@@ -14,15 +14,17 @@ from ..protocols.command import str_from_cmdline
 from ..protocols.ssh import scp_location
 from ..protocols.transfer import Target
 from ._process import Process
+from ._redirect import FileOutput
 from ._ssh_process import SshProcess
 from ._transfer_actor import PutActor
 from ._transfer_get import Claims, GetActor
+from ._transfer_received import told_total
 
 if TYPE_CHECKING:
     import os
 
     from ._process_actor import ProcessActor
-    from ._redirect import FileInput, FileOutput
+    from ._redirect import FileInput
     from ._run import Run
     from ._transfer_source import TransferSource
     from .connection_params import AnyConnectionParams
@@ -76,9 +78,15 @@ class TransferProcess(SshProcess):
     def progress(self) -> Progress:
         """How far it is. Thread-safe, and cheap."""
         current, done = self._current, self._done
+        if self._total is None and current is not None:
+            self._total = self._told_total(current[0])
         if current is not None:
             done += round(current[0].taken * current[1])
         return Progress(done if self._total is None else min(done, self._total), self._total)
+
+    def _told_total(self, current: FileInput | FileOutput) -> int | None:
+        """What *current* tells by now of the size of all."""
+        return None
 
     def _note(
         self,
@@ -225,6 +233,9 @@ class GetProcess(TransferProcess):
 
     def _make_actor(self, run: Run) -> ProcessActor:
         return GetActor(run)
+
+    def _told_total(self, current: FileInput | FileOutput) -> int | None:
+        return told_total(current) if isinstance(current, FileOutput) else None
 
     def _scp(self) -> Process:
         return self._scp_of([self._scp_place(name) for name in self.names], self.location)

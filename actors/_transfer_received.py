@@ -6,6 +6,7 @@ the head, and the stream from some byte on.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import tempfile
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from ..protocols.transfer_get import EDGE, SCRIPT_NOISE, foot_size, head_at, head_size
 from ._redirect import FileOutput
 
-__all__ = ["Received", "StreamReader"]
+__all__ = ["Received", "StreamReader", "told_total"]
 
 _OVERLAP = 1 << 16
 """Bytes that are sent again after a break, to see that it is the same stream."""
@@ -109,6 +110,16 @@ class Received:
         for piece in self._pieces:
             os.close(piece.fd)
         self._pieces.clear()
+
+
+def told_total(output: FileOutput) -> int | None:
+    """The size of all files, where its host has told it by now: bytes. Thread-safe."""
+    with contextlib.suppress(OSError):  # it has just been closed
+        start = os.pread(output.fd, SCRIPT_NOISE + EDGE, 0)
+        at = head_at(start)
+        if at is not None:
+            return head_size(start[at : at + EDGE])
+    return None
 
 
 class StreamReader(io.RawIOBase):

@@ -17,7 +17,7 @@ from processes import DEADLINE, QUIET, Ears
 from regisseur.actors import _transfer_received
 from regisseur.actors.transfer import Get, TransferError
 from sshd import Sshd
-from trees import Tools, described, left_over, make_tree, unlock
+from trees import Tools, described, left_over, make_tree, unlock, wait_until
 
 pytestmark = pytest.mark.usefixtures("stage")
 
@@ -61,6 +61,10 @@ def outcomes(action: Get) -> list[tuple[Any, ...]]:
 
 
 FINE = (0, None, "")
+
+ways = pytest.mark.parametrize(
+    "way", [{}, {"multiplex": False}, {"connector": "native"}], ids=["shared connection", "own connection", "native"]
+)
 
 
 # -- what arrives ------------------------------------------------------------------------------------------------------
@@ -261,14 +265,17 @@ def test_a_host_writes_nothing_outside_of_the_place(
 
 @pytest.mark.slow
 @pytest.mark.requires_sshd
-@pytest.mark.parametrize("multiplex", [None, False], ids=["shared connection", "own connection"])
+@ways
 def test_what_is_killed_leaves_nothing(
-    multiplex: bool | None, tree: Path, here: Path, tools: Tools, start_sshd: Callable[..., Sshd]
+    way: dict[str, Any], tree: Path, here: Path, tools: Tools, start_sshd: Callable[..., Sshd]
 ) -> None:
     server = start_sshd(SetEnv=tools.variables)
     tools.block("tar", unless="--version", before='$real "$@" | head -c 300000')
-    action = prepared(tree, here, {**server.connection_params, "multiplex": multiplex}, hosts=["127.0.0.1"]).start()
+    action = prepared(tree, here, {**server.connection_params, **way}, hosts=["127.0.0.1"]).start()
     tools.wait_until_blocked()
+    total = 70_000 + 250_000 + 400_001 + 12 + 9
+    wait_until(lambda: action.progress.total == total)
+    assert 0 <= action.progress.done < total
 
     assert action.kill().wait(DEADLINE).ended
 
@@ -279,11 +286,11 @@ def test_what_is_killed_leaves_nothing(
 
 @pytest.mark.slow
 @pytest.mark.requires_sshd
-@pytest.mark.parametrize("multiplex", [None, False], ids=["shared connection", "own connection"])
+@ways
 @pytest.mark.parametrize("changed", [False, True], ids=["the same", "changed"])
 def test_a_transfer_whose_connection_breaks_goes_on_where_it_was(
     changed: bool,
-    multiplex: bool | None,
+    way: dict[str, Any],
     tree: Path,
     here: Path,
     tools: Tools,
@@ -294,7 +301,7 @@ def test_a_transfer_whose_connection_breaks_goes_on_where_it_was(
     server = start_sshd(SetEnv=tools.variables)
     tools.block("tar", unless="--version", before='$real "$@" | head -c 300000')
     tools.replace("tail", 'exec $real "$@"')
-    params = {**server.connection_params, "multiplex": multiplex}
+    params = {**server.connection_params, **way}
     action = prepared(tree, here, params, hosts=["127.0.0.1"], checksum=True, retries=3).start()
     tools.wait_until_blocked()
     if changed:

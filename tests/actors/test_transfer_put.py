@@ -61,6 +61,10 @@ def outcomes(action: Put) -> list[tuple[Any, ...]]:
 
 FINE = (0, None, "")
 
+ways = pytest.mark.parametrize(
+    "way", [{}, {"multiplex": False}, {"connector": "native"}], ids=["shared connection", "own connection", "native"]
+)
+
 
 # -- what arrives ------------------------------------------------------------------------------------------------------
 
@@ -325,11 +329,11 @@ def test_a_full_disk_is_told_and_the_other_hosts_go_on(
 
 @pytest.mark.slow
 @pytest.mark.requires_sshd
-@pytest.mark.parametrize("multiplex", [None, False], ids=["shared connection", "own connection"])
+@ways
 @pytest.mark.parametrize("tool", ["tar", "dd"])
 def test_what_is_killed_leaves_nothing(
     tool: str,
-    multiplex: bool | None,
+    way: dict[str, Any],
     tree: Path,
     tmp_path: Path,
     tools: Tools,
@@ -338,7 +342,7 @@ def test_what_is_killed_leaves_nothing(
 ) -> None:
     server = start_sshd(SetEnv=tools.variables)
     tools.block(tool)
-    params = {**server.connection_params, "multiplex": multiplex}
+    params = {**server.connection_params, **way}
     action = prepared(tree, tmp_path / "to", params, hosts=["127.0.0.1"]).start()
     tools.wait_until_blocked()
 
@@ -352,13 +356,13 @@ def test_what_is_killed_leaves_nothing(
 
 @pytest.mark.slow
 @pytest.mark.requires_sshd
-@pytest.mark.parametrize("multiplex", [None, False], ids=["shared connection", "own connection"])
+@ways
 @pytest.mark.parametrize("then", ["sleep 1000", "sleep 0.3"], ids=["hangs", "ends"])  # as far as it goes by itself
 @pytest.mark.parametrize("tool", ["tar", "dd", "mv"])
 def test_a_transfer_whose_connection_breaks_goes_on_where_it_was(
     tool: str,
     then: str,
-    multiplex: bool | None,
+    way: dict[str, Any],
     tree: Path,
     tmp_path: Path,
     tools: Tools,
@@ -367,7 +371,7 @@ def test_a_transfer_whose_connection_breaks_goes_on_where_it_was(
 ) -> None:
     server = start_sshd(SetEnv=tools.variables)
     tools.block(tool, then=then, before='case $real in */dd) head -c 200000 | $real "$@";; esac')
-    params = {**server.connection_params, "multiplex": multiplex}
+    params = {**server.connection_params, **way}
     action = prepared(tree, tmp_path / "to", params, hosts=["127.0.0.1"], checksum=True).start()
     tools.wait_until_blocked()
 
@@ -385,9 +389,9 @@ def test_a_transfer_whose_connection_breaks_goes_on_where_it_was(
 
 @pytest.mark.slow
 @pytest.mark.requires_sshd
-@pytest.mark.parametrize("multiplex", [None, False], ids=["shared connection", "own connection"])
+@ways
 def test_what_an_earlier_try_still_does_is_of_no_harm(
-    multiplex: bool | None, tree: Path, tmp_path: Path, tools: Tools, start_sshd: Callable[..., Sshd]
+    way: dict[str, Any], tree: Path, tmp_path: Path, tools: Tools, start_sshd: Callable[..., Sshd]
 ) -> None:
     server = start_sshd(SetEnv=tools.variables)
     # The first try fails and cleans up while the second is at work.
@@ -396,7 +400,7 @@ def test_what_an_earlier_try_still_does_is_of_no_harm(
         'if mkdir "$mark.first" 2>/dev/null; then touch "$mark"; trap "" TERM; sleep 1.5; exit 2; fi; '
         '$real "$@"; s=$?; sleep 2; exit $s',
     )
-    params = {**server.connection_params, "multiplex": multiplex}
+    params = {**server.connection_params, **way}
     action = prepared(tree, tmp_path / "to", params, hosts=["127.0.0.1"]).start()
     tools.wait_until_blocked()
 

@@ -9,10 +9,11 @@ import os
 import shutil
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Tools", "described", "left_over", "make_tree", "unlock", "wait_for"]
+__all__ = ["Tools", "described", "left_over", "make_tree", "unlock", "wait_until"]
 
 DEADLINE = 30.0
 
@@ -109,12 +110,12 @@ class Tools:
 
     def wait_until_blocked(self) -> None:
         """Wait for that call."""
-        wait_for(self.directory / "mark")
+        wait_until((self.directory / "mark").exists)
 
 
-def wait_for(path: Path) -> None:
-    """Wait until it is there."""
+def wait_until(happened: Callable[[], bool]) -> None:
+    """Wait until it has happened."""
     deadline = time.monotonic() + DEADLINE
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} does not come"
+    while not happened():
+        assert time.monotonic() < deadline, "it does not happen"
         time.sleep(0.01)
