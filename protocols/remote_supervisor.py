@@ -22,6 +22,9 @@ The watcher is the same for one command that has a connection of its own: it
 has no stdin to watch, so it looks every two seconds whether the connection's
 process, its parent once, is still there.
 
+The user's login shell, which has the whole command line of the wrapper, counts
+as the wrapper: its start-up files may take long.
+
 Names in the scripts: h connection, q pattern of numbers, N numbers that were
 found, W pids of wrappers, e_<number> and w_<number> pids that have it in their
 environment or command line, d_<pid> its session, s_<session> its pids.
@@ -45,7 +48,8 @@ _LOOK = r"""
 look() {
     for p in $(head -n 99999 /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr "\000" "\012" |
         sed -n -e "s|^==> /proc/\([0-9][0-9]*\)/[a-z]* <==$|\1|p"
-            -e "s/^REGISSEUR_REMOTE=$h[.]\($q\);$/e\1/p" -e "s/^regisseur:$h[.]\($q\);$/w\1/p"); do
+            -e "s/^REGISSEUR_REMOTE=$h[.]\($q\);$/e\1/p" -e "s/^regisseur:$h[.]\($q\);$/w\1/p"
+            -e "/^-c$/{" -e n -e "s/^exec .*[^0-9a-z]regisseur:$h[.]\($q\);.*$/w\1/p" -e "}"); do
         case $p in
             e*) n=${p#e}; N="$N $n"; eval "e_$n=\"\$e_$n $o\"";;
             w*) n=${p#w}; N="$N $n"; eval "w_$n=\"\$w_$n $o\""; W="$W $o ";;
@@ -77,6 +81,7 @@ find() {
 """
 
 # strike <signal>: send it to all that there are, and tell whether there were any. In a subshell, which forgets.
+# sweep looks again where nothing was found: what the host was about to start when the connection broke comes later.
 _SWEEP = r"""
 strike() {
     a=1; look;
@@ -87,10 +92,11 @@ strike() {
     exit $a;
 };
 sweep() {
-    i=0 g=15 z=.2 y=2; sleep .01 2>/dev/null || z=1 y=10;
-    while [ $i -lt 30 ] && ( strike $g ); do
-        sleep $z; i=$((i+y)) g=0; [ $i -lt 10 ] || g=9;
-    done;
+    i=0 e=0 g=15 z=.5 y=5; sleep .01 2>/dev/null || z=1 y=10;
+    while
+        if ( strike $g ); then e=0; else e=$((e+1)); fi;
+        [ $i -lt 30 ] && [ $e -lt 2 ];
+    do sleep $z; i=$((i+y)) g=0; [ $i -lt 10 ] || g=9; done;
 };
 """
 

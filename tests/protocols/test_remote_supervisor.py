@@ -173,6 +173,21 @@ def test_all_of_the_connection_ends_with_the_stdin(host: Host) -> None:
     assert is_alive(foreign)
 
 
+def test_a_command_whose_login_shell_is_still_starting_when_the_stdin_ends_never_runs(
+    host: Host, tmp_path: Path
+) -> None:
+    slow, ran = tmp_path / "slow", tmp_path / "ran"
+    slow.write_text("echo starting; sleep 5\n")
+    line = host.shell.line(wrapped(f"touch {ran}", f"{CONNECTION}.1"))
+    login = host.start("bash", "-c", line, env={**os.environ, "BASH_ENV": str(slow)})
+    assert read_line(login.stdout) == b"starting\n"
+
+    host.stdin.close()
+
+    assert login.wait(4) == -signal.SIGTERM
+    assert not ran.exists()
+
+
 def test_it_ends_at_once_where_nothing_is_left(host: Host) -> None:
     host.stdin.close()
 
