@@ -54,6 +54,7 @@ class NativeChannel(asyncssh.SSHClientSession[bytes]):
         self._channel: Any = None
         self._status: int | None = None
         self._told = False
+        self._started = False
         self._held = True
         self._input_watched = False
         self._input_is_file = stat.S_ISREG(os.fstat(self._stdin).st_mode)  # which nothing can wait for
@@ -105,7 +106,10 @@ class NativeChannel(asyncssh.SSHClientSession[bytes]):
 
     def session_started(self) -> None:
         """The host has taken the command."""
+        self._started = True
         self._say(SessionOpened(0, 0))
+        if not self._held:
+            self._tell_status()
         self.resume_writing()
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
@@ -219,7 +223,8 @@ class NativeChannel(asyncssh.SSHClientSession[bytes]):
             self._tell_status()
 
     def _tell_status(self) -> None:
-        if self._status is not None and not self._told:
+        # asyncssh may tell the status of a short command before the start: only output waits for that.
+        if self._status is not None and self._started and not self._told:
             self._told = True
             self._say(ExitMessage(0, self._status))
 

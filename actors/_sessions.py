@@ -155,7 +155,7 @@ class Sessions:
         """End it where something that the command has left in the background holds its output, and says nothing."""
         if session.pidfd == CLOSED:
             return
-        if session.paused or not session.fell_silent():
+        if not session.opened or session.paused or not session.fell_silent():
             self._linger_soon(session)
         else:
             self._io.cut_off(session, session.exit_value)

@@ -131,11 +131,13 @@ done;
 sweep
 """
 
+# sshd is never pid 1: who has that as parent from the start came when the connection was gone already.
 # seen <pid>: S state, P parent, T time of its start; empty where it is gone.
 _WATCHER = r"""
 seen() { S= P= T=; read -r l </proc/$1/stat && { set -- ${l##*") "}; S=$1 P=$2 T=${20}; }; };
 h=$1 q=$2 w=$3 c=$4 O=0;
 seen $c; B=$T;
+case $c:$SSH_CONNECTION in 1:?*) sweep; exit;; esac;
 while :; do
     sleep 2;
     seen $w;

@@ -225,7 +225,7 @@ def test_a_lost_connection_ends_all_that_was_started(hosts: list[Host]) -> None:
 
     for pid in [*pids, *watching]:
         wait_for_death(pid)
-    assert time.monotonic() - begin < 6  # 2 until it is seen, 1 until SIGKILL; and the machine may be busy
+    assert time.monotonic() - begin < 10  # 2 until it is seen, 1 until SIGKILL; and the machine may be busy
 
 
 @pytest.mark.slow

@@ -197,6 +197,18 @@ class Machine:
         commands = (self._command(pid) for pid in self._pids() if pid != self._init())
         return [command for command in commands if command and not command.startswith(_SSHD)]
 
+    def wait_idle(self, seconds: float) -> None:
+        """Wait until nothing runs there, see `processes`.
+
+        Raises:
+            AssertionError: it does not come to that; it says what runs.
+        """
+        with suppress(AssertionError):
+            until(lambda: not self.processes(), "", seconds)
+            return
+        left = "\n".join(self.processes())
+        assert not left, f"left on {self} after {seconds:.1f} s:\n{left}"
+
     def connections(self) -> int:
         """How many have logged in over ssh at this moment."""
         return sum("[priv]" in self._command(pid) for pid in self._pids())
