@@ -1,11 +1,14 @@
 """cli: the command ``regisseur``.
 
-A room for each command (`run`, `execute`, `log`, `sweep`, `demo`, `config`,
-`version`), and what they share: `_app` puts them together, `_errors` has the
-exit codes and what the user is told, `_console` the streams, `_selection`
-which combinations of a sweep are meant. ``docs/cli.md`` is the manual.
+A room for each command (`run`, `execute`, `transfer`, `log`, `sweep`, `demo`,
+`config`, `version`), and what they share: `_app` puts them together, `_errors`
+has the exit codes and what the user is told, `_console` the streams,
+`_selection` which combinations of a sweep are meant. For commands on hosts
+`_options` and `_targets` say where, `_watching` follows them while they run,
+`_screen` has what they write, and `_outcome` what became of them.
+``docs/cli.md`` is the manual.
 
-Signal handlers are installed by ``exec`` alone, and only while its command runs.
+Signal handlers are installed by ``exec``, ``put`` and ``get`` alone, and only while they run.
 """
 
 from __future__ import annotations

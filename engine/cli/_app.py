@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import config, demo, execute, log, run, sweep
+from . import config, demo, execute, log, run, sweep, transfer
 from ._console import say
 from ._errors import ExitCode, report
 from .version import print_version
@@ -72,6 +72,8 @@ def _add(name: str, function: Callable[..., int], settings: dict[str, Any] = _HE
 
 _add("run", run.run, _WORDS_BEHIND)
 _add("exec", execute.execute, _WORDS_BEHIND)
+_add("put", transfer.put)
+_add("get", transfer.get)
 _add("log", log.log)
 app.add_typer(sweep.app, name="sweep")
 _add("demo", demo.demo)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...protocols.gathering import SHORT_NAME, with_placeholders
 from ...protocols.substitutions import HOST
@@ -35,8 +34,7 @@ class Status(Enum):
     NOT_STARTED = "not started"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of the command on one host."""
 
     host: str
@@ -69,8 +67,9 @@ def outcome_of(process: Process, timeout: float | None, *, stopped: bool = False
         return Outcome(host, Status.KILLED, "killed")
     if process.error:
         reason = process.error_reason
-        lost = isinstance(reason, (CommandLostError, ConnectionLostError))
-        return Outcome(host, Status.LOST if lost else Status.UNREACHABLE, _reason(host, reason), _SSH_FAILED)
+        if isinstance(reason, (CommandLostError, ConnectionLostError)):
+            return Outcome(host, Status.LOST, _reason(host, reason), _SSH_FAILED)
+        return Outcome(host, Status.UNREACHABLE, _reason(host, reason), _SSH_FAILED)
     status = process.exit_code
     assert status is not None, "it has ended, and without an error"
     if status == 0:
@@ -106,7 +105,10 @@ def host_facts(process: Process, outcome: Outcome) -> dict[str, Any]:
 
 def _reason(host: str, error: BaseException | str | None) -> str:
     """Return *error* as text, without the name of its host, which stands elsewhere."""
-    return with_placeholders(host, (str(error) or type(error).__name__).removeprefix(f"{host}: "))
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return with_placeholders(host, text.removeprefix(f"{host}: "))
 
 
 class Tally:

@@ -181,7 +181,7 @@ def execute(
         )
         return run_here(request, as_json=as_json, verbose=verbose)
     _refuse("is for a command on this machine: on hosts, begin the command with 'cd DIR &&'", {"--cwd": cwd})
-    from ._many import ManyRequest, View, run_on_hosts
+    from ._many import Manner, ManyRequest, View, run_on_hosts
 
     reads_stdin = _broadcasts(stdin, targets)
     many = ManyRequest(
@@ -190,7 +190,6 @@ def execute(
         hosts=targets.hosts(),
         params=connection(user, options, connector, connect_limit),
         fanout=fanout,
-        timeout=limit,
         reads_stdin=reads_stdin,
         view=View(
             gather=gather or gather_all,
@@ -202,11 +201,7 @@ def execute(
             outdir=_made(outdir),
             errdir=_made(errdir),
         ),
-        as_json=as_json,
-        progress=progress,
-        largest_code=largest_code,
-        quiet=quiet,
-        verbose=verbose,
+        manner=Manner(limit, as_json, progress, quiet, verbose, largest_code),
     )
     return run_on_hosts(many)
 

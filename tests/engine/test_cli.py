@@ -20,7 +20,7 @@ from regisseur.engine.rundir import RunDirectoryInUseError
 from regisseur.engine.sweep import SweepStoreBusyError, SweepStoreMissingError
 
 COMMANDS = [
-    *(["run"], ["exec"], ["log"], ["demo"]),
+    *(["run"], ["exec"], ["put"], ["get"], ["log"], ["demo"]),
     *(["sweep", name] for name in ("status", "list", "cancel", "skip", "import")),
     *(["config", name] for name in ("show", "import-execo")),
 ]

@@ -1,4 +1,4 @@
-"""``regisseur exec`` over a real ssh and a real server, by each of the ways that there are to a host."""
+"""``regisseur exec``, ``put`` and ``get`` over a real server, by each of the ways that there are to a host."""
 
 from __future__ import annotations
 
@@ -105,3 +105,15 @@ def test_ctrl_c_twice_leaves_nothing_on_the_hosts(environ: dict[str, str], tmp_p
     assert len(pids) == 4
     for pid in pids:
         assert subprocess.run(["timeout", "5", "tail", f"--pid={pid}", "-f", "/dev/null"], check=False).returncode == 0
+
+
+def test_files_go_there_and_come_back(environ: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "dir" / "with a blank").write_text("text\n")
+    there = tmp_path / "{{{host}}}"
+    put = regisseur("put", "-p", "--checksum", "-w", HOSTS, tmp_path / "dir", there, environ=environ)
+    get = regisseur("get", "-w", HOSTS, there / "dir", tmp_path / "back", environ=environ)
+
+    assert (put.returncode, put.stderr) == (0, "regisseur: put: 4 ok\n")
+    assert (get.returncode, get.stderr) == (0, "regisseur: get: 4 ok\n")
+    assert (tmp_path / "back" / "127.0.0.3" / "dir" / "with a blank").read_text() == "text\n"

@@ -1,0 +1,88 @@
+"""A ``put`` or ``get`` while it runs; what is the same for all commands for hosts is in `_watching`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...actors.connection_errors import HostConnectionError
+from ...actors.transfer import Get, Put
+from ...protocols.gathering import with_placeholders
+from ._outcome import Outcome, Status, outcome_of
+from ._watching import HostsWatch, Manner
+
+if TYPE_CHECKING:
+    from ...actors.connection_params import ConnectionParams
+    from ...actors.host import Host
+
+__all__ = ["run_get", "run_put"]
+
+
+def run_put(
+    hosts: Sequence[Host],
+    files: list[str],
+    place: str,
+    params: ConnectionParams,
+    manner: Manner,
+    settings: Mapping[str, Any],
+) -> int:
+    """Copy *files* to *place* on all hosts, and return the exit code.
+
+    Args:
+        settings: further arguments of `Put`.
+    """
+    watch = _TransferWatch("put", manner)
+    watch.action = Put(hosts, files, place, params, process_args=watch.process_args, **settings)
+    return watch.watch()
+
+
+def run_get(
+    hosts: Sequence[Host],
+    files: list[str],
+    place: str,
+    params: ConnectionParams,
+    manner: Manner,
+    settings: Mapping[str, Any],
+) -> int:
+    """Copy *files* of all hosts to *place*, and return the exit code.
+
+    Args:
+        settings: further arguments of `Get`.
+    """
+    watch = _TransferWatch("get", manner)
+    watch.action = Get(hosts, files, place, params, process_args=watch.process_args, **settings)
+    return watch.watch()
+
+
+class _TransferWatch(HostsWatch):
+    """A transfer from its start to its end."""
+
+    action: Put | Get
+
+    @property
+    def process_args(self) -> dict[str, Any]:
+        """For each process of the action."""
+        quiet = {f"nolog_{what}": True for what in ("exit_code", "timeout", "error", "write_error")}
+        return {**quiet, "lifecycle_handlers": [self], "timeout": self._manner.timeout}
+
+    def _outcome(self, process: Any) -> Outcome:
+        found = outcome_of(process, self._manner.timeout, stopped=self._stopped)
+        if found.status is Status.UNREACHABLE and not isinstance(process.error_reason, HostConnectionError):
+            return found._replace(status=Status.FAILED)  # files of this machine, or of the host
+        said = process.stderr.strip().rpartition("\n")[2].removeprefix("regisseur: ")
+        if found.status is Status.FAILED and said:
+            return found._replace(text=with_placeholders(found.host, said))
+        return found
+
+    def _facts(self, process: Any, outcome: Outcome) -> dict[str, Any]:
+        facts = super()._facts(process, outcome)
+        del facts["stdout"]
+        return {**facts, "bytes": process.progress.done}
+
+    def _summary(self) -> dict[str, Any]:
+        return {**super()._summary(), "bytes": self.action.progress.done}
+
+    def _status(self) -> str:
+        done, total = self.action.progress.done, self.action.progress.total
+        size = f"{done / 1e6:.1f}" if total is None else f"{done / 1e6:.1f} of {total / 1e6:.1f}"
+        return f"{super()._status()}, {size} MB"

@@ -1,0 +1,132 @@
+"""``regisseur put`` and ``get``: files to and from many hosts. Over a stub of ssh."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commandline import PROGRAM, regisseur
+from hosts import STUB
+
+pytestmark = pytest.mark.slow  # a program is started in each
+
+
+def to_hosts(command: str, *arguments: str | Path, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+    environ = {"REGISSEUR_CONFIG": "/nonexistent/config.yaml", **kwargs.pop("environ", {})}
+    return regisseur(command, "--connector", STUB, *arguments, environ=environ, **kwargs)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A directory with some files, and a directory."""
+    here = tmp_path / "here"
+    (here / "dir").mkdir(parents=True)
+    (here / "file").write_text("text\n")
+    (here / "dir" / "with a blank").write_text("more\n")
+    return here
+
+
+def test_files_go_to_all_hosts_and_come_back(files: Path, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    put = to_hosts("put", "-p", "-w", "n[1-3]", "-x", "n2", files / "file", files / "dir", f"{there}/{{{{{{host}}}}}}")
+    get = to_hosts("get", "-w", "n[1,3]", f"{there}/n[13]/file", f"{there}/{{{{{{host}}}}}}/dir", tmp_path / "back")
+
+    assert (put.returncode, put.stdout, put.stderr) == (0, "", "regisseur: put: 2 ok\n")
+    assert sorted(path.name for path in there.iterdir()) == ["n1", "n3"]
+    assert (there / "n1" / "dir" / "with a blank").read_text() == "more\n"
+    assert (get.returncode, get.stderr) == (0, "regisseur: get: 2 ok\n")
+    assert (tmp_path / "back" / "n1" / "file").read_text() == "text\n"
+    assert (tmp_path / "back" / "n3" / "dir" / "with a blank").read_text() == "more\n"
+
+
+def test_the_name_of_the_host_may_stand_where_it_is_wanted(files: Path, tmp_path: Path) -> None:
+    to_hosts("get", "-w", "n[1-2]", files / "file", f"{tmp_path}/{{{{{{host}}}}}}/sub")
+
+    assert (tmp_path / "n2" / "sub" / "file").read_text() == "text\n"
+
+
+def test_what_fails_on_hosts_is_told_by_hosts_and_reason(files: Path, tmp_path: Path) -> None:
+    get = to_hosts("get", "-w", "n[1-3]", f"{tmp_path}/no-{{{{{{host}}}}}}", tmp_path / "back")
+    put = to_hosts("put", "-q", "-w", "n[1-3]", files / "file", "/nonexistent/dir/file")
+
+    assert get.stderr.splitlines() == [
+        f"regisseur: get: n[1-3]: there is no {tmp_path}/no-{{{{{{host}}}}}}",
+        "regisseur: get: 3 failed",
+    ]
+    assert get.returncode == 1
+    assert put.stderr.splitlines()[0].startswith("regisseur: put: n[1-3]: ")
+    assert put.returncode == 1
+
+
+def test_a_host_that_can_not_be_reached_is_4(files: Path, tmp_path: Path) -> None:
+    refuses = tmp_path / "refuses"
+    refuses.write_text("#!/bin/sh\necho 'ssh: connect to host n1 port 22: Connection refused' >&2\nexit 255\n")
+    refuses.chmod(0o755)
+    done = regisseur("put", "--connector", refuses, "-w", "n1", files / "file", "x")
+
+    assert "regisseur: put: n1: it refuses connections" in done.stderr
+    assert done.stderr.endswith("regisseur: put: 1 unreachable\n")
+    assert done.returncode == 4
+
+
+def test_json_has_an_object_for_each_host_and_a_summary(files: Path, tmp_path: Path) -> None:
+    done = to_hosts("put", "--json", "-w", "n[1-2]", files / "file", f"{tmp_path}/{{{{{{host}}}}}}")
+    *hosts, end = [json.loads(line) for line in done.stdout.splitlines()]
+
+    assert sorted((facts["host"], facts["status"], facts["bytes"]) for facts in hosts) == [
+        ("n1", "ok", 5),
+        ("n2", "ok", 5),
+    ]
+    assert (end["summary"]["ok"], end["bytes"]) == (2, 10)
+
+
+def test_progress_is_told_in_bytes(files: Path, tmp_path: Path) -> None:
+    done = to_hosts("put", "-P", "-w", "n[1-2]", files / "file", f"{tmp_path}/{{{{{{host}}}}}}")
+
+    assert "2 of 2 done, 0 running, 0.0 of 0.0 MB\n" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["put", "-w", "n1", "/nonexistent/file", "x"], "/nonexistent/file: there is no such file"),
+        (["put", "-w", "n1", "/etc/passwd"], "behind them the place"),
+        (["put", "/etc/passwd", "x"], "name hosts by -w, -a or -g"),
+        (["get", "x", "y"], "name hosts by -w, -a or -g"),
+        (["get", "-w", "n1", "{{x}}", "y"], "double braces would be taken for an expression"),
+        (["get", "-w", "n[1", "x", "y"], "missing bracket"),
+        (["get", "-w", "n1", "--retries", "-1", "x", "y"], "--retries"),
+        (["get", "-w", "n1", "-u", "soon", "x", "y"], "--timeout"),
+    ],
+)
+def test_what_makes_no_sense_gets_one_line_and_2(arguments: list[str], text: str) -> None:
+    done = to_hosts(*arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert text in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_signal_ends_it_and_nothing_half_is_left(tmp_path: Path) -> None:
+    fifo = tmp_path / "started"
+    os.mkfifo(fifo)
+    slow = tmp_path / "slow"
+    slow.write_text(f"#!/bin/sh\necho > {fifo}\nexec sleep 60\n")
+    slow.chmod(0o755)
+    (tmp_path / "file").write_text("x")
+    with subprocess.Popen(
+        [PROGRAM, "put", "--connector", slow, "-w", "n1", tmp_path / "file", tmp_path / "copy"],
+        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        fifo.read_text()
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+
+    assert (process.returncode, err) == (143, "regisseur: put: n1: killed\nregisseur: put: 1 killed\n")
+    assert not (tmp_path / "copy").exists()
