@@ -12,7 +12,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import os
 import secrets
+import signal
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -61,21 +63,25 @@ class TransferActor(ProcessActor):
         """Begin. On the reactor."""
         raise NotImplementedError
 
-    def _guarded(self, function: Callable[..., None]) -> Callable[..., None]:
+    def _guarded(self, function: Callable[[], None]) -> Callable[[], None]:
         """*function*, whose errors end the transfer, and which does nothing when that has ended."""
 
-        def call(*arguments: Any) -> None:
+        def call() -> None:
             if self._run.life.ended:
                 return
             try:
-                function(*arguments)
+                function()
             except Exception as error:
-                self.finish(None, error)
+                self.failed(error)
 
         return call
 
+    def failed(self, error: Exception) -> None:
+        """It can not go on, because of something here."""
+        self.finish(None, error)
+
     def when_done(self, future: Future[Any], function: Callable[[Any], None]) -> None:
-        """Have *function* called with the result of *future*, on the reactor; an error of it ends the transfer."""
+        """Have *function* called with the result of *future*, on the reactor; with an error of it, `failed`."""
         guarded = self._guarded(lambda: function(future.result(0)))
 
         def tell(_: object) -> None:
@@ -93,8 +99,6 @@ class TransferActor(ProcessActor):
         if self._run.life.pid is None:
             self.when_done(command._run.spawned, self._begun)
         self.when_done(command.future, functools.partial(self._ended, ended))
-        for signal in [kill.signal for kill in self._run.life.kills_wanted]:
-            command.kill(signal, None)
 
     def _begun(self, pid: int | None) -> None:
         if pid is not None and self._run.life.state == "connecting":
@@ -145,6 +149,8 @@ class TransferActor(ProcessActor):
 
     def finish(self, status: int | None, error: BaseException | None = None) -> None:
         """It is over."""
+        if self._command is not None:
+            self._command.kill()
         now = time.time()
         if error is not None:
             self._broken_off(BrokenOff(now, error))
@@ -172,6 +178,7 @@ class PutActor(TransferActor):
         self._course = PutCourse((), 0)
         self._place = ""  # what the host has told of it
         self._given: FileInput | None = None  # what the command reads
+        self._discarding = False
         process.source.enter()
         run.done.add_done_callback(self._over)
 
@@ -195,6 +202,15 @@ class PutActor(TransferActor):
         self._close_input()
         self._process.source.leave()
 
+    def failed(self, error: Exception) -> None:
+        """Leave nothing half done there."""
+        self._went(CommandEnded(error=error))
+
+    def _send_signal(self, number: int) -> None:
+        # What removes what is half done is not to be stopped by who is impatient and kills twice.
+        if not self._discarding or number == signal.SIGKILL:
+            super()._send_signal(number)
+
     def killed(self) -> None:
         """Nothing half done is to stay there."""
         effect = self._course.kill()
@@ -215,6 +231,7 @@ class PutActor(TransferActor):
                 self.tell_journal("transfer.broken", step=self._course.step, pause=effect.seconds)
                 self.pause(effect.seconds, self._go_on)
             case Discard():
+                self._discarding = True
                 self._run_script(discard_step(self._target), timeout=_DISCARD_LIMIT)
             case UseScp():
                 self.use_scp()
@@ -232,6 +249,7 @@ class PutActor(TransferActor):
         self._process._note(before + effect.offset)
         if isinstance(step, Part):
             member = step.member
+            os.stat(member.path)  # where it has gone meanwhile, let it be known here and not from the connection
             given = FileInput(member.path, effect.offset)
             script = part_step(
                 self._target,

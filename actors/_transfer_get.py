@@ -65,7 +65,7 @@ class GetActor(TransferActor):
         process: GetProcess = run.process  # type: ignore[assignment]  # made by that class
         self._process = process
         self._course = GetCourse(process.retries)
-        self._location = os.path.join(os.getcwd(), process.location)
+        self._location = os.path.abspath(process.location) + "/" * process.location.endswith("/")
         self._is_directory = False
         self._received: Received | None = None
         run.done.add_done_callback(self._over)

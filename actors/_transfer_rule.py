@@ -136,6 +136,7 @@ class PutCourse:
         self._now: Effect = Send(0)
         self._outcome: Finish | None = None
         self._killed = False
+        self._ran = False  # something may be there
         self.was_lost = False
         """A connection has broken."""
 
@@ -165,7 +166,8 @@ class PutCourse:
         return self._do(Ask(self._step) if self._large[self._step] else Send(self._step, again=True))
 
     def take(self, event: CommandEnded) -> Effect:
-        """The command that was to be run has ended."""
+        """The command that was to be run has ended, or can not be run."""
+        self._ran = self._ran or event.status is not None or event.lost
         if self._outcome is not None:
             return self._do(self._outcome)  # what was half done is gone, or can not be got rid of
         if self._killed:
@@ -187,13 +189,14 @@ class PutCourse:
 
     def _failed(self, event: CommandEnded) -> Effect:
         self.was_lost = self.was_lost or event.lost
-        pause = self._retries.next_pause() if event.lost else None
-        return self._do(pause or Finish(None, event.error))
+        if not event.lost:
+            return self._end(Finish(None, event.error))
+        return self._do(self._retries.next_pause() or Finish(None, event.error))
 
     def _end(self, outcome: Finish) -> Effect:
         """Leave nothing behind: a command that is followed by others does not see to that, nor one that was killed."""
         self._outcome = outcome
-        needed = outcome.error is None and (self.keeps or self._killed)
+        needed = self._ran and (self.keeps or self._killed)
         return self._do(Discard() if needed else outcome)
 
     def _do(self, effect: Effect) -> Effect:

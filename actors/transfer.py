@@ -129,6 +129,24 @@ class Put(Transfer):
         location = self._substituted(self.remote_location, hosts, index)
         return PutProcess(self._source(hosts, index), location, hosts[index], params, **{**self._options, **arguments})
 
+    def start(self) -> Self:
+        """Start it, and return at once; see `Action.start`."""
+        sources = list(self._sources.values())
+
+        def leave(_: object = None) -> None:
+            for source in sources:
+                source.leave()
+
+        for source in sources:  # what is packed is kept for all hosts, though not all may start at once
+            source.enter()
+        try:
+            super().start()
+        except BaseException:
+            leave()
+            raise
+        self._run.done.add_done_callback(leave)
+        return self
+
     def _source(self, hosts: Sequence[Host], index: int) -> TransferSource:
         names = tuple(self._substituted(name, hosts, index) for name in self.local_files)
         source = self._sources.get(names)

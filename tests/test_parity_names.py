@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 STAR = {
     "regisseur.actors": """
-        Action ActionFactory ActionLifecycleHandler ActionsFailed ExpectOutputHandler Host Local ParallelActions
-        PortForwarder Process ProcessLifecycleHandler ProcessOutputHandler ProcessesFailed Remote RemoteSerial Report
+        Action ActionFactory ActionLifecycleHandler ActionsFailed ExpectOutputHandler Get Host Local
+        ParallelActions PortForwarder Process ProcessLifecycleHandler ProcessOutputHandler ProcessesFailed Put Remote
+        RemoteSerial Report
         SequentialActions Serial SerialSsh SshProcess Timer CHAINPUT SCP SSH STDERR STDOUT TAKTUK configuration
         default_action_factory default_connection_params filter_bad_hosts format_date format_duration get_fileget
         get_fileput get_process get_remote get_seconds get_unixts logger sleep wait_all_actions wait_any_actions
@@ -26,7 +28,7 @@ STAR = {
 MODULES = {
     "regisseur.actors": "__version__",
     "regisseur.actors.action": """
-        Action ActionFactory ActionLifecycleHandler Local ParallelActions Remote RemoteSerial SequentialActions
+        Action ActionFactory ActionLifecycleHandler Get Local ParallelActions Put Remote RemoteSerial SequentialActions
         default_action_factory filter_bad_hosts get_fileget get_fileput get_remote wait_all_actions wait_any_actions
     """,
     "regisseur.actors.config": """
@@ -97,6 +99,7 @@ MEMBERS = {
     "ParallelActions": "actions ended finished_ok hide_subactions kill name ok processes reset run start stats wait",
     "SequentialActions": "actions ended finished_ok hide_subactions kill name ok processes reset run start stats wait",
 }
+MEMBERS["Put"] = MEMBERS["Get"] = MEMBERS["Remote"]
 MEMBERS["SshProcess"] = MEMBERS["Process"] + "remote_cmd connection_params"
 """What objects have, made with a command or with no actions."""
 
@@ -124,9 +127,11 @@ def test_a_dict_of_settings_has_the_keys_that_scripts_set(name: str) -> None:
 
 @pytest.mark.parametrize("kind", MEMBERS)
 def test_an_object_has_the_members_that_scripts_use(kind: str) -> None:
-    arguments = {"Process": ("",), "SshProcess": ("", "host"), "Local": ("",), "Remote": ("", ["host"])}.get(
-        kind, ([],)
-    )
+    arguments: tuple[Any, ...] = {
+        **dict.fromkeys(("Process", "Local"), ("",)),
+        **dict.fromkeys(("Remote", "SshProcess"), ("", "host")),
+        **dict.fromkeys(("Put", "Get"), ("host", "file")),
+    }.get(kind, ([],))
     made = getattr(importlib.import_module("regisseur.actors"), kind)(*arguments)
 
     assert [name for name in MEMBERS[kind].split() if not hasattr(made, name)] == []

@@ -146,6 +146,22 @@ def test_each_host_gets_what_is_meant_for_it(tmp_path: Path) -> None:
     assert (tmp_path / "x").read_text() == "changed"
 
 
+def test_files_are_packed_once_for_all_hosts_however_few_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = []
+    write = _transfer_source.TransferSource._write
+    monkeypatch.setattr(
+        _transfer_source.TransferSource, "_write", lambda self, pack: packed.append(pack) or write(self, pack)
+    )
+    (tmp_path / "f").write_text("1")
+
+    action = put(tmp_path / "f", tmp_path / "{{{host}}}", hosts=["h1", "h2", "h3"], fanout=1)
+
+    assert outcomes(action) == [FINE] * 3
+    assert len(packed) == 1
+
+
 def test_a_path_may_lead_from_the_home_directory(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "f").write_text("1")
@@ -226,6 +242,19 @@ def test_what_is_no_file_is_an_error(tmp_path: Path) -> None:
     action = put(tmp_path / "pipe", tmp_path / "to", hosts=["h1"])
 
     assert "neither a file nor a directory" in str(action.processes[0].error_reason)
+
+
+def test_a_file_that_goes_away_meanwhile_is_an_error_and_leaves_nothing(
+    tree: Path, tmp_path: Path, tools: Tools, small_steps: None
+) -> None:
+    tools.replace("tar", f'rm -f "{tree}/large"; exec $real "$@"')
+
+    action = put(tree, tmp_path / "to", hosts=["h1"], process_args={"env": {**os.environ, "PATH": tools.path}})
+
+    assert isinstance(action.processes[0].error_reason, FileNotFoundError)
+    assert f"{tree}/large" in str(action.processes[0].error_reason)
+    assert not (tmp_path / "to").exists()
+    assert left_over(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -346,7 +375,7 @@ def test_what_is_killed_leaves_nothing(
     action = prepared(tree, tmp_path / "to", params, hosts=["127.0.0.1"]).start()
     tools.wait_until_blocked()
 
-    assert action.kill().wait(DEADLINE).ended
+    assert action.kill().kill().wait(DEADLINE).ended
 
     (process,) = action.processes
     assert (process.killed, process.error_reason, process.ok) == (True, None, True)

@@ -91,6 +91,16 @@ def test_an_error_that_is_no_break_ends_it() -> None:
     error = OSError("refused")
 
     assert PutCourse([False], 2).take(CommandEnded(error=error)) == Finish(None, error)
+    assert PutCourse([False, True], 2).take(CommandEnded(error=error)) == Finish(None, error)
+
+
+def test_what_goes_wrong_here_later_leaves_nothing_there() -> None:
+    error = OSError("gone")
+    course = PutCourse([False, True], 2)
+    course.take(DONE)
+
+    assert course.take(CommandEnded(error=error)) == Discard()
+    assert course.take(DONE) == Finish(None, error)
 
 
 def test_pauses_grow_and_begin_anew_after_progress() -> None:
