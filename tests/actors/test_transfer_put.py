@@ -149,11 +149,14 @@ def test_each_host_gets_what_is_meant_for_it(tmp_path: Path) -> None:
 def test_files_are_packed_once_for_all_hosts_however_few_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    packed = []
+    packed: list[Any] = []
     write = _transfer_source.TransferSource._write
-    monkeypatch.setattr(
-        _transfer_source.TransferSource, "_write", lambda self, pack: packed.append(pack) or write(self, pack)
-    )
+
+    def watched(source: Any, pack: Any) -> Any:
+        packed.append(pack)
+        return write(source, pack)
+
+    monkeypatch.setattr(_transfer_source.TransferSource, "_write", watched)
     (tmp_path / "f").write_text("1")
 
     action = put(tmp_path / "f", tmp_path / "{{{host}}}", hosts=["h1", "h2", "h3"], fanout=1)
