@@ -7,6 +7,7 @@ disk is that of this machine, read only. Pids here are those of the enclosure.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -197,17 +198,20 @@ class Machine:
         commands = (self._command(pid) for pid in self._pids() if pid != self._init())
         return [command for command in commands if command and not command.startswith(_SSHD)]
 
-    def wait_idle(self, seconds: float) -> None:
-        """Wait until nothing runs there, see `processes`.
+    def wait_idle(self, seconds: float, besides: str = "") -> None:
+        """Wait until nothing runs there, see `processes`, but for command lines in which *besides* matches.
 
         Raises:
             AssertionError: it does not come to that; it says what runs.
         """
+
+        def left() -> list[str]:
+            return [command for command in self.processes() if not (besides and re.search(besides, command))]
+
         with suppress(AssertionError):
-            until(lambda: not self.processes(), "", seconds)
+            until(lambda: not left(), "", seconds)
             return
-        left = "\n".join(self.processes())
-        assert not left, f"left on {self} after {seconds:.1f} s:\n{left}"
+        assert not left(), f"left on {self} after {seconds:.1f} s:\n" + "\n".join(left())
 
     def connections(self) -> int:
         """How many have logged in over ssh at this moment."""
