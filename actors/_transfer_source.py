@@ -215,7 +215,7 @@ class TransferSource:
         members: dict[bytes, Member] = {}
         for name in self.names:
             path = name.rstrip(b"/") or b"/"
-            for member in _look_at(self.base_name(name), path, os.stat(path)):
+            for member in _look_at(self.base_name(name), path, os.stat(os.fsdecode(path))):
                 members[member.name] = member  # of two with one name the last counts
         return Plan(_steps(members.values()) if members else (), sum(member.size for member in members.values()))
 
