@@ -5,12 +5,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
 from ..protocols.gathering import gather, gather_lines
+from ..protocols.messages import STDERR, STDOUT
 
-__all__ = ["HostGroup", "OutputSource", "StreamName", "gather_output", "gather_output_lines"]
+if TYPE_CHECKING:
+    from ._output import Output
+    from ._process import Process
+
+__all__ = [
+    "HostGroup",
+    "LargeGroup",
+    "OutputSource",
+    "StreamName",
+    "gather_large_output",
+    "gather_output",
+    "gather_output_lines",
+]
 
 StreamName: TypeAlias = Literal["stdout", "stderr", "both"]
 """Which output; "both": all of stdout, then all of stderr."""
@@ -55,6 +69,15 @@ class HostGroup(NamedTuple):
         return f"{_RULE}\n{self.nodeset}{count}\n{_RULE}\n{self.text}"
 
 
+class LargeGroup(NamedTuple):
+    """Hosts that wrote the same, which is too large for memory."""
+
+    nodeset: str
+    hosts: list[str]
+    chunks: Callable[[], Iterator[bytes]]
+    """Gives what they wrote, in pieces."""
+
+
 def gather_output(
     processes: Iterable[OutputSource], stream: StreamName = "stdout", *, own_names: bool = True
 ) -> list[HostGroup]:
@@ -83,6 +106,49 @@ def gather_output_lines(
         ValueError: there is no such stream.
     """
     return _folded(gather_lines(_outputs(processes, stream), own_names=own_names))
+
+
+def gather_large_output(
+    processes: Iterable[Process], stream: StreamName = "stdout"
+) -> tuple[list[LargeGroup], list[Process]]:
+    """Gather outputs that went to files, since they are larger than the `output_limit` of their process.
+
+    They are compared by their digests, byte by byte so to speak: names of hosts make a difference here.
+
+    Returns:
+        the groups; and the processes whose outputs are in memory, for `gather_output`.
+    """
+    from .nodeset import fold
+
+    small: list[Process] = []
+    alike: dict[tuple[str, ...], list[Process]] = {}
+    for process in processes:
+        outputs = _kept(process, stream)
+        if process.host is not None and any(output.spooled for output in outputs):
+            alike.setdefault(tuple(output.digest() for output in outputs), []).append(process)
+        else:
+            small.append(process)
+    groups: list[LargeGroup] = []
+    for members in alike.values():
+        hosts = [process.host.address for process in members if process.host is not None]
+        groups.append(LargeGroup(fold(hosts), hosts, functools.partial(_chunks, members[0], stream)))
+    return groups, small
+
+
+def _kept(process: Process, stream: str) -> list[Output]:
+    streams = process._run.streams
+    numbers = {"stdout": (STDOUT,), "stderr": (STDERR,), "both": (STDOUT, STDERR)}[stream]
+    return [streams[number].output for number in numbers]
+
+
+def _chunks(process: Process, stream: str) -> Iterator[bytes]:
+    last = b"\n"
+    for output in _kept(process, stream):
+        if len(output) and last != b"\n":
+            yield b"\n"
+        for chunk in output.iter_chunks():
+            last = bytes(chunk[-1:])
+            yield chunk
 
 
 def _folded(lines: Iterable[Iterable[tuple[list[str], str]]]) -> list[list[HostGroup]]:

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...actors.gathering import HostGroup, StreamName, gather_output, gather_output_lines
+from ...actors.gathering import (
+    HostGroup,
+    LargeGroup,
+    StreamName,
+    gather_large_output,
+    gather_output,
+    gather_output_lines,
+)
 from ...protocols.gathering import SHORT_NAME, with_placeholders
 from ...protocols.substitutions import HOST
 
@@ -62,16 +69,30 @@ def show_gathered(processes: Sequence[Process], view: View, write: Callable[[byt
     elif view.by_line:
         shown = _by_line(gather_output_lines(processes, stream), view)
     else:
-        shown = _blocks(gather_output(processes, stream), view)
+        _show_blocks(processes, stream, view, write)
+        return
     for text in shown:
         write(text.encode(errors="surrogateescape"))
 
 
-def _blocks(groups: Iterable[HostGroup], view: View) -> Iterator[str]:
-    for group in groups:
-        if group.text:
-            head = str(group._replace(text="")).removesuffix("\n")
-            yield (_coloured(head, view, "34") + "\n" if view.prefix else "") + _whole(group.text)
+def _show_blocks(processes: Sequence[Process], stream: StreamName, view: View, write: Callable[[bytes], None]) -> None:
+    """Show each group below a head; what is in files comes from there piece by piece."""
+    large, others = gather_large_output(processes, stream)
+    groups: list[HostGroup | LargeGroup] = [*large, *(group for group in gather_output(others, stream) if group.text)]
+    for group in sorted(groups, key=lambda group: -len(group.hosts)):
+        if view.prefix:
+            head = str(HostGroup(group.nodeset, group.hosts, "")).removesuffix("\n")
+            write((_coloured(head, view, "34") + "\n").encode(errors="surrogateescape"))
+        last = b""
+        for chunk in _pieces(group):
+            write(chunk)
+            last = bytes(chunk[-1:])
+        if last != b"\n":
+            write(b"\n")
+
+
+def _pieces(group: HostGroup | LargeGroup) -> Iterable[bytes]:
+    return group.chunks() if isinstance(group, LargeGroup) else [group.text.encode(errors="surrogateescape")]
 
 
 def _by_line(lines: Iterable[list[HostGroup]], view: View) -> Iterator[str]:
@@ -111,7 +132,3 @@ def _labelled(name: str, view: View) -> str:
 
 def _coloured(text: str, view: View, code: str) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if view.colour and code else text
-
-
-def _whole(text: str) -> str:
-    return text if text.endswith("\n") else text + "\n"

@@ -9,7 +9,7 @@ import pytest
 from hosts import STUB_PARAMS
 from processes import DEADLINE, QUIET
 from regisseur.actors.action import Action, Local, ParallelActions, Remote
-from regisseur.actors.gathering import HostGroup, gather_output, gather_output_lines
+from regisseur.actors.gathering import HostGroup, gather_large_output, gather_output, gather_output_lines
 from regisseur.actors.report import Report
 
 
@@ -79,6 +79,19 @@ def test_lines_are_gathered_each_for_itself() -> None:
         [("n[1-2]", ["n1", "n2"], "{{{host}}}")],
         [("n2", ["n2"], "b")],
     ]
+
+
+def test_what_went_to_files_is_gathered_without_reading_it_all(hosts: list[str]) -> None:
+    command = "test $STUB_HOST = node1 && exit; seq 100000; test $STUB_HOST = node7 && printf more; echo e >&2"
+    action = Remote(command, hosts, STUB_PARAMS, {**QUIET, "output_limit": 1000}).run(DEADLINE)
+    (most, other), rest = gather_large_output(action.processes)
+    both, _ = gather_large_output(action.processes, "both")
+    seq = "".join(f"{n}\n" for n in range(1, 100_001)).encode()
+
+    assert (most.nodeset, len(most.hosts), b"".join(most.chunks())) == ("node[2-6]", 5, seq)
+    assert (other.nodeset, b"".join(other.chunks())) == ("node7", seq + b"more")
+    assert [b"".join(group.chunks()) for group in both] == [seq + b"e\n", seq + b"more\ne\n"]
+    assert rest == action.processes[:1]
 
 
 def test_a_group_as_text_has_a_head() -> None:

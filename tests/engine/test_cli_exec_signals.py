@@ -1,4 +1,4 @@
-"""``regisseur exec`` on many hosts and Ctrl-C: once tells who still runs, twice ends all, and nothing is left."""
+"""``regisseur exec`` on many hosts: Ctrl-C once tells who still runs, twice ends all; what a terminal shows."""
 
 from __future__ import annotations
 
@@ -143,3 +143,15 @@ def test_keys_on_a_terminal_do_the_same() -> None:
 
     assert process.exit_code == 130
     assert process.stderr.endswith("3 killed\n")
+
+
+def test_how_far_it_is_stands_below_the_output_on_a_terminal() -> None:
+    options = f"-i -P --color never --connector {STUB} -w 'n[1-2]'"
+    with Process(f"{PROGRAM} exec {options} 'read word; echo got $word' 2>&1", shell=True, pty=True).start() as process:
+        assert process.expect("0 of 2 done, [0-2] running", 60)[0] == 0
+        process.write("word\n\x04")
+        process.wait(60)
+
+    told = [line.rpartition("\x1b[K")[2] for line in process.stdout.split("\r\n")]
+    assert sorted(line for line in told if "got" in line) == ["n1: got word", "n2: got word"]
+    assert "2 of 2 done, 0 running" in told
