@@ -16,8 +16,8 @@ from sshd import WAYS
 _COUNT = 20
 _AT_ONCE = 2 * 5.0
 """Seconds in which all must be gone from the hosts: five, but these share a processor with nineteen others."""
-_OURS = r"regisseur-watcher|^sleep [0-9.]{1,2}$"
-"""What looks every two seconds whether a connection is still there; test_left_behind.py sees that it ends."""
+_OURS = r"regisseur-(watcher|supervisor)|^sleep [0-9.]{1,2}$"
+"""What watches a connection on its host. It ends by itself; test_left_behind.py sees that it does."""
 
 
 @pytest.fixture(scope="session")

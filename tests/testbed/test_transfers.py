@@ -35,10 +35,10 @@ def is_same(one: Path, other: Path) -> bool:
 
 
 def test_a_tree_comes_to_all_hosts_and_back_as_it_was(
-    tree: Path, hosts: list[Machine], names: list[str], params: dict[str, Any], tmp_path: Path
+    tree: Path, hosts: list[Machine], names: list[str], usual: dict[str, Any], tmp_path: Path
 ) -> None:
-    put = Put(names, tree, "/tmp", params, checksum=True).run(DEADLINE)
-    get = Get(names, "/tmp/a tree", tmp_path / "{{{host}}}", params, create_dirs=True).run(DEADLINE)
+    put = Put(names, tree, "/tmp", usual, checksum=True).run(DEADLINE)
+    get = Get(names, "/tmp/a tree", tmp_path / "{{{host}}}", usual, create_dirs=True).run(DEADLINE)
 
     assert (put.ok, get.ok) == (True, True)
     assert all(is_same(tree, tmp_path / name / "a tree") for name in names)
