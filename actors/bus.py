@@ -1,14 +1,13 @@
 """The bus: carries every message between actors.
 
-Inside a process all messages go through one ZeroMQ PUSH/PULL pair over inproc
-into the reactor's thread, which hands each to its actor: at once to one that
-lives on the reactor, by the worker pool to one that may block. The socket
-carries what wakes the reactor; the frames behind that wait in a queue beside
-it. What the reactor's own thread sends waits in a queue of its own for the next turn; it is
-packed there too, unless it holds nothing but numbers and bytes: to save the
-socket is a fifth of all that a short process costs. So messages of one sender
-arrive in the order in which they were sent. What is addressed to ``name@node`` goes to the node's
-link (see `links`).
+Inside a process all messages go to the reactor's thread, which hands each to
+its actor: at once to one that lives on the reactor, by the worker pool to one
+that may block. They wait in a queue, and a ZeroMQ PUSH/PULL pair over inproc
+wakes the reactor for them where it rests. What the reactor's own thread sends
+waits in a queue of its own for the next turn; it is packed there too, unless it
+holds nothing but numbers and bytes. So messages of one sender arrive in the
+order in which they were sent. What is addressed to ``name@node`` goes to the
+node's link (see `links`).
 
 A message of a registered type is packed; any other object stays in a table
 here and only its number travels. Replies do not go through an inbox: they set
@@ -59,6 +58,7 @@ _REMEMBERED = 256  # last messages kept for the story of a failed actor
 _ROUND = 100  # messages of one blocking actor in a row, before its worker takes another task
 
 _OBJECT = ""  # the kind of an envelope whose body is the number of an object in the table
+_KNOCK = b""  # tells the reactor that there are messages
 _CALL = "!"  # the same, and the object is a function for the reactor to call
 
 logger = logging.getLogger("regisseur.bus")
@@ -100,11 +100,11 @@ class Bus:
         # The plain send: the one of pyzmq's Socket class adds options we do not use, and half the cost.
         self._send: Callable[..., Any] = functools.partial(zmq.backend.Socket.send, self._push)
         self._pack = msgpack.Packer().pack
-        # What is sent after a message that wakes the reactor, until it rests: each send by the socket would offer
-        # Python's own lock to the thread that is waking, which takes longer than to take it back, at twice the cost.
+        # Frames on their way, and whether the reactor looks at them without being woken. To send each by the socket
+        # would offer Python's own lock to the thread that is waking, which takes longer than to take it back: that is
+        # half of the cost of a message.
         self._waiting: deque[tuple[bytes, bytes | None]] = deque()
         self._awake = False
-        self._woken = False  # the message that wakes it is in the socket
         # What the reactor has sent to itself in this turn.
         self._own: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._objects: dict[int, Any] = {}
@@ -198,17 +198,13 @@ class Bus:
             self._raise_closed()
         if here.on_reactor and here.runtime is self._runtime:
             self._queue(self._hand_over, frame, bulk)
-        elif self._awake:
-            self._waiting.append((frame, bulk))
-        else:
-            # From here on: a signal handler or finalizer that sends, in this very thread, must not do so in between.
-            self._awake = True
-            if bulk is None:
-                self._send(frame)
-            else:
-                self._send(frame, zmq.SNDMORE)
-                self._send(bulk)
-            self._woken = True
+            return
+        # In this order an interruption of this very thread between any two steps, by a signal handler that sends and
+        # waits for a reply or by one that raises, keeps nobody waiting: what is in the queue comes with the next knock.
+        self._waiting.append((frame, bulk))
+        if not self._awake:
+            self._send(_KNOCK)
+            self._awake = True  # the reactor can not rest meanwhile: it needs the lock for that
 
     def _queue(self, step: Callable[..., None], *arguments: Any) -> None:
         self._own.append((step, arguments))
@@ -364,45 +360,36 @@ class Bus:
         self._drain(0)
 
     def _drain(self, _events: int) -> None:
-        """Hand out what has come. ZeroMQ's descriptor tells of a change only: so read until nothing is left."""
-        receive, waiting, hand_over = self._pull.recv, self._waiting, self._hand_over
-        from_socket, woken = True, False
+        """Hand out what has come."""
+        # ZeroMQ's descriptor tells of a change only, so the socket is read until nothing is left; and before the queue,
+        # for what is put there later is followed by another knock.
+        with contextlib.suppress(zmq.Again, zmq.ContextTerminated):
+            while True:
+                self._pull.recv(zmq.NOBLOCK)
+        waiting, hand_over = self._waiting, self._hand_over
         for _ in range(_BATCH):
             try:
-                if from_socket:  # first what woke us
-                    woken = self._woken
-                    frame, bulk = receive(zmq.NOBLOCK), None
-                else:
-                    frame, bulk = waiting.popleft()
-            except (zmq.Again, zmq.ContextTerminated):
-                if not woken:
-                    if self._awake:  # what wakes us comes just now, and it is before all that waits
-                        self._reactor.call_again(self._drain_again)
-                    break
-                from_socket = False
-                continue
+                frame, bulk = waiting.popleft()
             except IndexError:
-                if not self._rests():
-                    self._reactor.call_again(self._drain_again)
                 break
             try:
                 hand_over(frame, bulk)
             except BaseException:  # SystemExit too, of a callback: the reactor must go on
                 logger.exception("a message could not be handled")
-        else:
-            self._reactor.call_again(self._drain_again)
         here.actor = None
+        if not self._rests():
+            self._reactor.call_again(self._drain_again)
 
     def _rests(self) -> bool:
-        """Have the next message wake the reactor by the socket, if none is waiting; return whether that is so.
+        """Have the next message wake the reactor, if none is waiting; return whether that is so.
 
         The lock is not waited for: it may be held by a thread whose signal handler waits for a reply.
         """
-        if not self._waiting and self._lock.acquire(blocking=False):
-            self._awake = self._woken = bool(self._waiting)
-            self._lock.release()
-            return not self._awake
-        return False
+        if self._waiting or not self._lock.acquire(blocking=False):
+            return False
+        self._awake = bool(self._waiting)
+        self._lock.release()
+        return not self._awake
 
     def _drain_own(self) -> None:
         """Hand out what the reactor has sent to itself; what is sent meanwhile comes in the next turn."""
@@ -429,8 +416,6 @@ class Bus:
                 message()
                 return
         else:
-            if known.bulk and bulk is None:
-                bulk = self._pull.recv()
             try:
                 if bulk is not None:
                     message = known.build(body, bulk)

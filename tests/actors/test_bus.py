@@ -382,28 +382,51 @@ def test_a_signal_handler_may_send_while_its_thread_is_sending(collector: ActorR
     assert seen.count(OutputRead(9, b"from the handler")) == len(from_handler)
 
 
-def test_who_sends_between_two_frames_of_one_message_sends_behind_them(
-    stage: Runtime, collector: ActorRef[Collector], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a signal handler or a finalizer may do, at the worst moment."""
+def test_who_asks_while_its_own_thread_is_sending_gets_a_reply(stage: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a signal handler or a finalizer may do, at the worst moments."""
+    collector = Collector.start()
     bus, send = stage.bus, stage.bus._send
-    interruptions = [OutputRead(n, b"handler") for n in range(2, 6)]
-    expected = [OutputRead(1, b"whole"), *interruptions]
+    seen: list[Any] = []
+
+    def ask() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(bus, "_send", send)
+            bus.tell(collector.actor_address, "handler")
+            seen.append(list(collector.ask(None, timeout=DEADLINE, block=True)))
 
     def send_and_be_interrupted(*arguments: Any) -> None:
+        ask()
         send(*arguments)
-        while len(arguments) == 2 and interruptions:  # the first frame of two
-            bus.tell(collector.actor_address, "handler")
-            bus.tell(collector.actor_address, interruptions.pop(0))
+        ask()
 
     until(lambda: not bus._awake)  # else there is no need to wake it, and nothing to interrupt
     monkeypatch.setattr(bus, "_send", send_and_be_interrupted)
     collector.tell(OutputRead(1, b"whole"))
+    monkeypatch.undo()
 
-    seen = collector.ask(None, timeout=DEADLINE, block=True)
+    assert seen == [[OutputRead(1, b"whole"), "handler"], [OutputRead(1, b"whole"), "handler", "handler"]]
 
-    assert [each for each in seen if each != "handler"] == expected
-    assert seen.count("handler") == 4
+
+def test_a_send_that_is_broken_off_keeps_up_no_other(
+    stage: Runtime, collector: ActorRef[Collector], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by KeyboardInterrupt."""
+    bus, send = stage.bus, stage.bus._send
+    breaks = [False, True]
+
+    def send_and_break_off(*arguments: Any) -> None:
+        if breaks.pop():
+            send(*arguments)
+        raise KeyboardInterrupt
+
+    for number in range(2):
+        until(lambda: not bus._awake)
+        monkeypatch.setattr(bus, "_send", send_and_break_off)
+        with pytest.raises(KeyboardInterrupt):
+            collector.tell(number)
+        monkeypatch.undo()
+
+    assert [each for each in collector.ask(None, timeout=DEADLINE, block=True) if each is not None] == [0, 1]
 
 
 def test_an_actor_that_ends_while_others_send_to_it_leaves_no_question_open(stage: Runtime, base: type[Actor]) -> None:
