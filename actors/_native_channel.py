@@ -6,10 +6,16 @@ end, when all output is written. So a session is the same to the I/O actor, whoe
 
 Belongs to the asyncio thread. While a pipe is full the channel is not read, so that the host's window fills and the
 command waits; while the host takes no more input, stdin is not read.
+
+The exit status is told at the very end, for it may come before the last output, and even before the word that the
+command was taken. Where something that the command has left in the background holds the output open, the end is when
+that has been silent for a while; which is seen here, for who sees only the pipes cannot tell silence from a thread that
+has much to do.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -28,6 +34,7 @@ __all__ = ["NativeChannel"]
 
 _CLOSED = -1
 _READ = 1 << 16  # bytes of stdin to read at once
+_LINGER = 1.0  # seconds of silence after the exit status
 
 
 class NativeChannel(asyncssh.SSHClientSession[bytes]):
@@ -53,9 +60,10 @@ class NativeChannel(asyncssh.SSHClientSession[bytes]):
         self._ended = ended
         self._channel: Any = None
         self._status: int | None = None
-        self._told = False
         self._started = False
         self._held = True
+        self._received = 0  # pieces of output
+        self._lingering: asyncio.TimerHandle | None = None
         self._input_watched = False
         self._input_is_file = stat.S_ISREG(os.fstat(self._stdin).st_mode)  # which nothing can wait for
         self._over = False
@@ -78,7 +86,6 @@ class NativeChannel(asyncssh.SSHClientSession[bytes]):
     def release(self) -> None:
         """The host is known to run commands: from now on an exit status is one of the command's."""
         self._held = False
-        self._tell_status()
         self._finish()
 
     def close(self) -> None:
@@ -86,6 +93,8 @@ class NativeChannel(asyncssh.SSHClientSession[bytes]):
         if self._control == _CLOSED:
             return
         self._over = True
+        if self._lingering is not None:
+            self._lingering.cancel()
         if self._channel is not None:
             self._channel.abort()
         self._close_stdin()
@@ -106,14 +115,12 @@ class NativeChannel(asyncssh.SSHClientSession[bytes]):
 
     def session_started(self) -> None:
         """The host has taken the command."""
-        self._started = True
-        self._say(SessionOpened(0, 0))
-        if not self._held:
-            self._tell_status()
+        self._start()
         self.resume_writing()
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """The command has written something."""
+        self._received += 1
         self._outputs[datatype].write(data)
 
     def eof_received(self) -> bool:
@@ -137,8 +144,9 @@ class NativeChannel(asyncssh.SSHClientSession[bytes]):
         self._close_stdin()
         if exc is not None:
             self._held = False  # nothing else will be heard of the host
-            self._tell_status()
-        self._finish()
+            self._start()  # the command may have been taken, and must not be run again
+        if self._started:  # else it is refused
+            self._finish()
 
     def pause_writing(self) -> None:
         """The host takes no more input at the moment."""
@@ -195,7 +203,7 @@ class NativeChannel(asyncssh.SSHClientSession[bytes]):
         if not output.drain():
             return
         self._loop.remove_writer(output.fd)
-        if not any(other.pending for other in self._outputs.values()):
+        if not self._is_draining:
             if self._channel is not None:
                 self._channel.resume_reading()
             self._finish()
@@ -207,8 +215,14 @@ class NativeChannel(asyncssh.SSHClientSession[bytes]):
     # -- the end -----------------------------------------------------------------------
 
     def _finish(self) -> None:
-        if self._over and not self._held and not any(output.pending for output in self._outputs.values()):
+        if self._over and not self._held and not self._is_draining:
+            if self._status is not None:
+                self._say(ExitMessage(0, self._status))
             self.close()
+
+    @property
+    def _is_draining(self) -> bool:
+        return any(output.pending for output in self._outputs.values())
 
     def _hung_up(self) -> None:
         """The I/O actor waits no longer."""
@@ -219,14 +233,23 @@ class NativeChannel(asyncssh.SSHClientSession[bytes]):
 
     def _take_status(self, status: int) -> None:
         self._status = status
-        if not self._held:
-            self._tell_status()
+        self._linger()
 
-    def _tell_status(self) -> None:
-        # asyncssh may tell the status of a short command before the start: only output waits for that.
-        if self._status is not None and self._started and not self._told:
-            self._told = True
-            self._say(ExitMessage(0, self._status))
+    def _linger(self) -> None:
+        """Wait for the channel to be closed; but not if it is silent, and something in the background has it open."""
+        self._lingering = self._loop.call_later(_LINGER, self._look_for_silence, self._received)
+
+    def _look_for_silence(self, received: int) -> None:
+        if self._received != received or self._is_draining:
+            self._linger()
+        else:
+            self._over = True
+            self._finish()
+
+    def _start(self) -> None:
+        if not self._started:
+            self._started = True
+            self._say(SessionOpened(0, 0))
 
     def _say(self, message: SessionOpened | ExitMessage | Failure) -> None:
         if self._control != _CLOSED:

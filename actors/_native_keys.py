@@ -1,10 +1,11 @@
-"""HostKeys: the keys of hosts that are known, in files as OpenSSH has them, for connections that this program makes.
+"""Trust: which keys of hosts are taken, for connections that this program makes; by files as OpenSSH has them.
 
 The files are read when they have changed. Belongs to the asyncio thread.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,10 @@ from pathlib import Path
 
 import asyncssh
 
-__all__ = ["HostKeys", "Known"]
+from ..protocols.known_hosts import key_name
+from ..protocols.ssh_failure import Failure
+
+__all__ = ["HostKeys", "Known", "Trust"]
 
 _GLOBAL_FILES = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
 _USER_FILES = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
@@ -46,7 +50,11 @@ class HostKeys:
         """
         known = Known([], [], [])
         for path in (*(files or _USER_FILES), *_GLOBAL_FILES):
-            keys, authorities, revoked, *_ = self._read(os.path.expanduser(path)).match(name, "", None)
+            path = os.path.expanduser(path)
+            hosts = self._read(path)
+            if not self._files[path][0]:  # it is not there
+                continue
+            keys, authorities, revoked, *_ = hosts.match(name, "", None)
             known.keys.extend(keys)
             known.authorities.extend(authorities)
             known.revoked.extend(revoked)
@@ -90,3 +98,45 @@ class HostKeys:
 def _signature(stat: os.stat_result) -> tuple[int, ...]:
     """Which file it is, how long, and when it was changed."""
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+_keys = HostKeys()
+
+
+class Trust:
+    """Which keys of hosts are taken, and which of ours are offered; why not, where there is something wrong."""
+
+    def __init__(self) -> None:
+        self.files: list[str] = []
+        """Of keys that are known; none: the user's own."""
+        self.accepts: bool | None = None
+        """Whether a key that is not known is taken and kept; False: nothing is checked."""
+        self.verdict: Failure | None = None
+        self.bad_keys: list[str] = []
+        """What is wrong with our key files."""
+        self._name = ""
+        self._known = Known([], [], [])
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether any key of the host is known."""
+        return bool(self._known.keys)
+
+    def known(self, host: str, _address: str, port: int | None) -> tuple[list[asyncssh.SSHKey], ...]:
+        """What asyncssh is to trust."""
+        self._name = key_name(host.lower(), port)
+        self._known = known = _keys.find(self.files, self._name)
+        return known.keys, known.authorities, known.revoked
+
+    def takes(self, key: asyncssh.SSHKey) -> bool:
+        """Whether a key that was not among those is taken."""
+        now = _keys.find(self.files, self._name).keys  # another connection may have brought it meanwhile
+        if key in now:
+            return True
+        if now or not self.accepts:
+            self.verdict = Failure.HOST_KEY_CHANGED if now else Failure.HOST_KEY_UNKNOWN
+            return False
+        if self.files:
+            with contextlib.suppress(OSError):  # ssh goes on, too
+                _keys.add(self.files[0], self._name, key)
+        return True

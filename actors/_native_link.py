@@ -12,31 +12,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
-import re
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import asyncssh
 
-from ..protocols.known_hosts import key_name
 from ..protocols.remote_supervisor import SupervisorAnswer, SupervisorReader, supervisor
-from ..protocols.ssh_failure import Failure, classify
-from ..protocols.ssh_words import SshOptions, ssh_options
+from ..protocols.ssh_failure import Failure
+from ..protocols.ssh_words import jump_words
 from ._connection import Way
 from ._native_channel import NativeChannel
-from ._native_keys import HostKeys, Known
+from ._native_failure import JumpError, failure_of
+from ._native_keys import Trust
 from ._native_loop import NativeLoop
 from ._native_messages import Connected, LinkOver
+from ._native_options import NativeOptions
 
 __all__ = ["NativeLink"]
 
 _TAIL = 8192  # bytes of the supervisor's stderr that are kept
-_ACCEPTED = {"accept-new": True, "no": False, "off": False}
-
-_keys = HostKeys()
 
 
 class NativeLink:
@@ -61,7 +56,8 @@ class NativeLink:
         self._ready = False  # the supervisor is
         self._supervisor_over = False
         self._over = False
-        self._trust = _Trust()
+        self._trust = Trust()
+        self._jumps: list[asyncssh.SSHClientConnection] = []  # connections to hosts that it goes over
         loop.parts.add(self)
         loop.begin(self._begin())
 
@@ -117,12 +113,17 @@ class NativeLink:
             async with asyncio.timeout(self._way.connect_timeout or None):
                 self._connection = await self._connect()
         except Exception as error:
-            self._end(*_failure(error, self._trust))
+            self._end(*failure_of(error, self._trust))
             return
         self._tell(Connected())
         try:
             self._supervisor, _ = await self._connection.create_session(
-                lambda: _Supervisor(self, self._token), supervisor(self._token), encoding=None, request_pty=False
+                lambda: _Supervisor(self, self._token),
+                supervisor(self._token),
+                encoding=None,
+                request_pty=False,
+                env=None,
+                send_env=None,
             )
         except (asyncssh.Error, OSError) as error:
             self._end(Failure.OTHER, str(error), unstarted=True)
@@ -131,28 +132,30 @@ class NativeLink:
             self.order(line)
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
-        options = ssh_options(self._way.words)
+        options = await NativeOptions.of(self._way)
         trust = self._trust
-        trust.files = options.paths("UserKnownHostsFile")
-        trust.accepts = _ACCEPTED.get((options.first("StrictHostKeyChecking") or "yes").lower())
-        user, at, host = self._way.address.rpartition("@")
-        keys = trust.load_keys(options.all("IdentityFile"))
-        with _configuration(options, host) as files:
+        trust.files, trust.accepts, trust.bad_keys = options.files, options.accepts, options.bad_keys
+        for jump in options.jumps:
+            self._jumps.append(await self._jump(jump, options))
+        return await asyncssh.connect(
+            tunnel=self._jumps[-1] if self._jumps else (),
+            client_factory=lambda: _Client(self, trust),
+            known_hosts=None if trust.accepts is False else trust.known,
+            **options.for_connection(self._way),
+        )
+
+    async def _jump(self, jump: str, options: NativeOptions) -> asyncssh.SSHClientConnection:
+        try:
+            user, host, port = jump_words(jump)
             return await asyncssh.connect(
                 host,
-                config=files,
-                username=user if at else (),
-                client_factory=lambda: _Client(self, trust),
-                client_keys=keys,
-                known_hosts=None if trust.accepts is False else trust.known,
-                connect_timeout=None,  # it is bound already
-                login_timeout=0,
-                password_auth=False,  # nobody is there to be asked
-                kbdint_auth=False,
-                x11_forwarding=False,
-                x509_trusted_certs=None,
-                gss_host=None,
+                port or (),
+                username=user or (),
+                tunnel=self._jumps[-1] if self._jumps else (),
+                **options.for_jump(),
             )
+        except (asyncssh.Error, OSError, ValueError) as error:
+            raise JumpError(jump, error) from error
 
     async def _open(self, channel: NativeChannel, command: bytes, pty: bool) -> None:
         assert self._connection is not None
@@ -212,13 +215,15 @@ class NativeLink:
         if not self._over:
             self._over = True
             self._loop.parts.discard(self)
+            for jump in reversed(self._jumps):
+                jump.abort()
             self._tell(message)
 
 
 class _Client(asyncssh.SSHClient):
     """What asyncssh asks and tells about the connection."""
 
-    def __init__(self, link: NativeLink, trust: _Trust) -> None:
+    def __init__(self, link: NativeLink, trust: Trust) -> None:
         self._link = link
         self._trust = trust
 
@@ -251,133 +256,6 @@ class _Supervisor(asyncssh.SSHClientSession[bytes]):
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is None:  # else the whole connection is
             self._link.supervisor_ended(self._said.decode(errors="replace"), self._status)
-
-
-class _Trust:
-    """Which keys of hosts are taken, and which of ours are offered; why not, where there is something wrong."""
-
-    def __init__(self) -> None:
-        self.files: list[str] = []
-        """Of keys that are known; none: the user's own."""
-        self.accepts: bool | None = None
-        """Whether a key that is not known is taken and kept; False: nothing is checked."""
-        self.verdict: Failure | None = None
-        self.bad_keys: list[str] = []
-        """What is wrong with our key files."""
-        self._name = ""
-        self._known = Known([], [], [])
-
-    def known(self, host: str, _address: str, port: int | None) -> tuple[list[asyncssh.SSHKey], ...]:
-        """What asyncssh is to trust."""
-        self._name = key_name(host.lower(), port)
-        self._known = known = _keys.find(self.files, self._name)
-        return known.keys, known.authorities, known.revoked
-
-    def takes(self, key: asyncssh.SSHKey) -> bool:
-        """Whether a key that was not among those is taken."""
-        now = _keys.find(self.files, self._name).keys  # another connection may have brought it meanwhile
-        if key in now:
-            return True
-        if now or not self.accepts:
-            self.verdict = Failure.HOST_KEY_CHANGED if now else Failure.HOST_KEY_UNKNOWN
-            return False
-        if self.files:
-            with contextlib.suppress(OSError):  # ssh goes on, too
-                _keys.add(self.files[0], self._name, key)
-        return True
-
-    def load_keys(self, paths: list[str]) -> list[asyncssh.SSHKeyPair] | tuple[()]:
-        """Our keys; none: the default ones."""
-        keys: list[asyncssh.SSHKeyPair] = []
-        for path in map(os.path.expanduser, paths):
-            try:
-                if os.stat(path).st_mode & 0o077 and os.stat(path).st_uid == os.getuid():
-                    raise PermissionError(errno.EACCES, "others than its owner can read it (UNPROTECTED)")
-                keys += asyncssh.load_keypairs(path)
-            except (OSError, asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
-                self.bad_keys.append(f"Load key {path}: {getattr(error, 'strerror', None) or error}")
-        return keys or ()
-
-
-@contextlib.contextmanager
-def _configuration(options: SshOptions, host: str) -> Iterator[list[str]]:
-    """The files for asyncssh to read: one of what the command line says, for this host only, and the user's own.
-
-    Of several values for one thing it takes the first, so what we would like comes last.
-    """
-    lines = [f"Host {host}", *(f"{key} {value}" for key, value in options.settings if key.lower() not in _OWN)]
-    users = os.path.expanduser(options.file or "~/.ssh/config")
-    has_users = options.file != "none" and bool(options.file or os.access(users, os.R_OK))
-    with contextlib.ExitStack() as stack:
-        if has_users:
-            yield [_memory_file(stack, lines), users, _memory_file(stack, [_CIPHERS])]
-        else:
-            yield [_memory_file(stack, [*lines, _CIPHERS])]
-
-
-def _memory_file(stack: contextlib.ExitStack, lines: list[str]) -> str:
-    fd = os.memfd_create("ssh_config")
-    stack.callback(os.close, fd)
-    os.write(fd, "\n".join(lines).encode() + b"\n")
-    return f"/proc/self/fd/{fd}"
-
-
-_CIPHERS = (
-    "Ciphers aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,"
-    "aes128-ctr,aes192-ctr,aes256-ctr"
-)
-"""All that OpenSSH takes by default, but in this order a packet is one call here, and not six."""
-
-
-_OWN = frozenset(
-    {"identityfile", "userknownhostsfile", "globalknownhostsfile", "stricthostkeychecking", "connecttimeout"}
-)
-"""Keywords that are seen to here."""
-
-_ERRNOS = {
-    errno.ECONNREFUSED: Failure.REFUSED,
-    errno.EHOSTUNREACH: Failure.NO_ROUTE,
-    errno.ENETUNREACH: Failure.NO_ROUTE,
-    errno.EHOSTDOWN: Failure.NO_ROUTE,
-    errno.ENETDOWN: Failure.NO_ROUTE,
-    errno.ETIMEDOUT: Failure.TIMEOUT,
-    errno.ECONNRESET: Failure.BUSY,
-    errno.EPIPE: Failure.BUSY,
-}
-_ERRNO = re.compile(r"\[Errno (\d+)\]")
-"""All that is left of the errors where several addresses of a host were tried."""
-
-
-def _failure(error: Exception, trust: _Trust) -> tuple[Failure, str]:
-    """What kind of failure *error* is, and what there is to say of it."""
-    said = str(getattr(error, "reason", "")) or str(error) or type(error).__name__
-    match error:
-        case asyncssh.HostKeyNotVerifiable():
-            return trust.verdict or Failure.HOST_KEY_UNKNOWN, f"{said} ({', '.join(trust.files) or 'known_hosts'})"
-        case asyncssh.PermissionDenied():
-            bad = "\n".join(trust.bad_keys)
-            return (Failure.BAD_KEY_FILE, bad) if bad else (Failure.PERMISSION_DENIED, said)
-        case asyncssh.ConnectionLost():
-            return Failure.BUSY, said
-        case asyncssh.ChannelOpenError():
-            return Failure.JUMP_FAILED, said
-        case asyncssh.KeyExchangeFailed() | asyncssh.ProtocolNotSupported():
-            return Failure.BAD_CONFIGURATION, said
-        case asyncssh.DisconnectError():
-            return classify(said) or Failure.OTHER, said
-        case TimeoutError() if error.errno is None:
-            return Failure.TIMEOUT, "no answer in time"
-        case socket.gaierror() | UnicodeError():
-            return Failure.UNKNOWN_NAME, said
-        case OSError(filename=str()):
-            return Failure.BAD_CONFIGURATION, said
-        case OSError():
-            numbers = _ERRNO.findall(said)
-            number = error.errno or (int(numbers[-1]) if numbers else 0)
-            return _ERRNOS.get(number, Failure.OTHER), said
-        case ValueError():
-            return Failure.BAD_CONFIGURATION, said
-    return Failure.OTHER, said
 
 
 # It tells of each connection and session at level INFO, which is nothing that a user asked for.

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import selectors
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -34,6 +35,25 @@ class _Part(Protocol):
         """Those that it owns and the loop may not be watching."""
 
 
+class _Executor(ThreadPoolExecutor):
+    """Threads for what takes time, such as to look up a name.
+
+    asyncssh has them make the options of each connection as well. Where a connection has begun with options whose files
+    are read already, that takes less time than to wake a thread, and is done at once.
+    """
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        base = function.args[:1] if isinstance(function, functools.partial) else ()
+        if not args and getattr(base[0] if base else None, "is_read", False):
+            done: Future[Any] = Future()
+            try:
+                done.set_result(function())
+            except Exception as error:
+                done.set_exception(error)
+            return done
+        return super().submit(function, *args, **kwargs)
+
+
 class NativeLoop:
     """See the module.
 
@@ -46,7 +66,7 @@ class NativeLoop:
         self.loop = asyncio.SelectorEventLoop(self._selector)
         self.parts: set[_Part] = set()
         """Connections."""
-        self._executor = ThreadPoolExecutor(_RESOLVERS, f"{runtime.name}-resolver")
+        self._executor = _Executor(_RESOLVERS, f"{runtime.name}-resolver")
         self.loop.set_default_executor(self._executor)
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name=f"{runtime.name}-asyncio", daemon=True)

@@ -85,6 +85,7 @@ echo "$p"
 _DETACHED_CHILD = 'echo $$; exec >/dev/null; exec "${SHELL:-/bin/sh}" -c "$1"'
 
 _TOKEN = re.compile(r"[0-9a-f]+\.[0-9]+")
+_END_OF_TRAILER = re.compile(rb"([sx])([0-9]{3})\x1e")
 _SIGNALS = 128
 
 
@@ -141,11 +142,10 @@ class TrailerFilter:
         token: that was given to `wrapped`.
     """
 
-    __slots__ = ("_begin", "_held", "_status", "_whole")
+    __slots__ = ("_begin", "_held", "_status")
 
     def __init__(self, token: str) -> None:
         self._begin = f"\x1eregisseur:{token};".encode()
-        self._whole = re.compile(re.escape(self._begin) + rb"([sx])([0-9]{3})\x1e")
         self._held = b""
         self._status: int | None = None
 
@@ -157,7 +157,7 @@ class TrailerFilter:
         at = data.rfind(b"\x1e")
         if at < 0:
             return data
-        data = self._whole.sub(self._note, data)
+        data = self._without_trailer(data)
         at = data.rfind(b"\x1e")
         if at >= 0 and self._may_begin(data[at:]):
             data, self._held = data[:at], data[at:]
@@ -171,12 +171,18 @@ class TrailerFilter:
         held, self._held = self._held, b""
         return held, self._status
 
-    def _note(self, match: re.Match[bytes]) -> bytes:
-        status = int(match[2])
-        if match[1] == b"s":
-            status = _SIGNALS - status
-        self._status = status
-        return b""
+    def _without_trailer(self, data: bytes) -> bytes:
+        at = data.find(self._begin)
+        while at >= 0:
+            end = _END_OF_TRAILER.match(data, at + len(self._begin))
+            if end is None:
+                at += 1
+            else:
+                status = int(end[2])
+                self._status = _SIGNALS - status if end[1] == b"s" else status
+                data = data[:at] + data[end.end() :]
+            at = data.find(self._begin, at)
+        return data
 
     def _may_begin(self, data: bytes) -> bool:
         size = len(self._begin)

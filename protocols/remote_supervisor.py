@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from .shell_line import one_line, sh
 
@@ -159,7 +160,12 @@ _KILLED_FIELDS = 6
 
 def supervisor(token: str) -> str:
     """The command line that runs the supervisor of the connection *token*."""
-    return sh(one_line(_IGNORE + _LOOK + _FIND + _SWEEP + _SUPERVISOR), "regisseur-supervisor", token)
+    return sh(_supervisor(), "regisseur-supervisor", token)
+
+
+@cache
+def _supervisor() -> str:
+    return one_line(_IGNORE + _LOOK + _FIND + _SWEEP + _SUPERVISOR)
 
 
 def watcher() -> str:

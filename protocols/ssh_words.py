@@ -6,11 +6,12 @@ it sees of a keyword, and what is on its command line counts more than its files
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["SshOptions", "ssh_options"]
+__all__ = ["SshOptions", "jump_words", "ssh_options"]
 
 _KEYWORDS = {
     "B": "BindInterface",
@@ -29,6 +30,7 @@ _SWITCHES = {
     "a": ("ForwardAgent", "no"),
     "C": ("Compression", "yes"),
 }
+_JUMP = re.compile(r"(?:ssh://)?(?:(.+)@)?(?:\[([^\[\]]+)\]|([^\[\]@:/]+))(?::([0-9]+))?/?")
 _WITH_VALUE = frozenset("BbcDEeFIiJLlmOoPpQRSWw")
 
 
@@ -86,6 +88,19 @@ def ssh_options(words: Sequence[str]) -> SshOptions:
         elif flag in _KEYWORDS:
             settings.append((_KEYWORDS[flag], more))
     return SshOptions(tuple(settings), file)
+
+
+def jump_words(jump: str) -> tuple[str, str, int | None]:
+    """User (or empty), host, and port (or None) of one host in the value of ProxyJump: [user@]host[:port], or a URI.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = _JUMP.fullmatch(jump.strip())
+    if found is None:
+        raise ValueError(f"{jump!r} is no host to go over: [user@]host[:port]")
+    user, bracketed, host, port = found.groups()
+    return user or "", bracketed or host, int(port) if port else None
 
 
 def _setting(text: str) -> tuple[str, str]:
