@@ -231,7 +231,7 @@ from regisseur.actors.journal import Journal
 journal = Journal(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 for n in range(20):
-    journal.event("n", n=n)
+    journal.event("n", n=n, long="x" * 300)  # the limit is in the middle of such a text
 assert journal.lost and journal.error
 lost = journal.lost
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
