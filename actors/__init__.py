@@ -32,6 +32,8 @@ from .action import (
     Remote,
     RemoteSerial,
     SequentialActions,
+    TaktukGateway,
+    TaktukRemote,
     default_action_factory,
     filter_bad_hosts,
     get_fileget,
@@ -86,6 +88,7 @@ from .process import (
     ProcessLifecycleHandler,
     ProcessOutputHandler,
     SshProcess,
+    TaktukProcess,
     get_process,
 )
 from .ref import ActorRef
@@ -153,6 +156,9 @@ __all__ = [
     "SshProcess",
     "SupervisionError",
     "Supervisor",
+    "TaktukGateway",
+    "TaktukProcess",
+    "TaktukRemote",
     "ThreadingActor",
     "ThreadingFuture",
     "Timeout",

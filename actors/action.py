@@ -7,6 +7,7 @@ in                   is
 `_action_groups`     `ParallelActions`, `SequentialActions`
 `local`              `Local`: one process of this machine as an action
 `remote`             `Remote`, `RemoteSerial`: one command on many hosts
+`taktuk`             `TaktukRemote`, `TaktukGateway`: the same by TakTuk
 `transfer`           `Put`, `Get`: files to and from many hosts
 `action_factory`     `ActionFactory`, `get_remote`, `get_fileput`, `get_fileget`: actions by the tool that does it
 `waiting`            waiting for several of them; `filter_bad_hosts`
@@ -25,6 +26,7 @@ from ._action_groups import ParallelActions, SequentialActions
 from .action_factory import ActionFactory, default_action_factory, get_fileget, get_fileput, get_remote
 from .local import Local
 from .remote import Remote, RemoteSerial
+from .taktuk import TaktukGateway, TaktukRemote
 from .transfer import Get, Put
 from .waiting import filter_bad_hosts, wait_all_actions, wait_any_actions, wait_multiple_actions
 
@@ -39,6 +41,8 @@ __all__ = [
     "Remote",
     "RemoteSerial",
     "SequentialActions",
+    "TaktukGateway",
+    "TaktukRemote",
     "default_action_factory",
     "filter_bad_hosts",
     "get_fileget",

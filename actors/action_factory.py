@@ -12,6 +12,7 @@ from typing import Any
 from ._action_base import Action
 from .config import CHAINPUT, SCP, SSH, TAKTUK, configuration
 from .remote import Remote
+from .taktuk import TaktukRemote
 from .transfer import Get, Put
 
 __all__ = ["ActionFactory", "default_action_factory", "get_fileget", "get_fileput", "get_remote"]
@@ -20,7 +21,7 @@ _TOOL_NAMES = {SSH: "SSH", SCP: "SCP", TAKTUK: "TAKTUK", CHAINPUT: "CHAINPUT"}
 
 
 _MAKERS: dict[str, dict[int, Callable[..., Action]]] = {
-    "remote_tool": {SSH: Remote},
+    "remote_tool": {SSH: Remote, TAKTUK: TaktukRemote},
     "fileput_tool": {SCP: Put},
     "fileget_tool": {SCP: Get},
 }
@@ -30,7 +31,7 @@ class ActionFactory:
     """Makes actions by the tools of its choice.
 
     Args:
-        remote_tool: for `get_remote`: SSH; None: that of ``configuration``, at each call.
+        remote_tool: for `get_remote`: SSH or TAKTUK; None: that of ``configuration``, at each call.
         fileput_tool: for `get_fileput`: SCP; None: as above.
         fileget_tool: for `get_fileget`: SCP; None: as above.
     """

@@ -17,8 +17,10 @@
           |    +-- BadConfigurationError     ssh does not take its options or configuration
           |    +-- JumpFailedError           the way over another host did not work
           |    +-- ConnectorMissingError     there is no ssh, or no such program, here
+          |    +-- TaktukMissingError        there is no taktuk here
           |    +-- CommandUnstartedError     connected, but the host did not start what it was to run
           +-- ConnectionLostError       the connection broke while the command ran: its exit status is unknown
+          +-- GatewayLostError          TakTuk has ended, with all connections over it
           +-- CommandLostError          the command ended, and the host could not tell how
 
 They are the `error_reason` of processes. Each pickles, and says in its text who,
@@ -38,6 +40,7 @@ __all__ = [
     "ConnectionFailedError",
     "ConnectionLostError",
     "ConnectorMissingError",
+    "GatewayLostError",
     "HostBusyError",
     "HostConnectionError",
     "HostKeyChangedError",
@@ -46,6 +49,7 @@ __all__ = [
     "NoRouteError",
     "PermissionDeniedError",
     "RefusedError",
+    "TaktukMissingError",
     "UnknownNameError",
     "error_for",
     "lost_error",
@@ -172,6 +176,13 @@ class ConnectorMissingError(ConnectionFailedError):
     advice = "Install OpenSSH's client, or name another connector by the parameter ssh."
 
 
+class TaktukMissingError(ConnectionFailedError):
+    """There is no program taktuk on this machine."""
+
+    what = "it cannot be started here"
+    advice = "Install it (in Debian the package taktuk), or name another one by the parameter taktuk."
+
+
 class CommandUnstartedError(ConnectionFailedError):
     """It was connected, but the host did not start what it was to run; *status* is what its login shell ended with."""
 
@@ -196,6 +207,16 @@ class ConnectionLostError(HostConnectionError):
 
     what = "the connection was lost while the command ran, so its exit status is unknown"
     advice = "Whether it may be run again is for you to say: it has begun, and may even have finished."
+
+
+class GatewayLostError(HostConnectionError):
+    """TakTuk has ended, and with it the tree over which the command ran or was to run: its exit status is unknown.
+
+    What runs on the nodes is ended there. The next command deploys a new tree.
+    """
+
+    what = "it has ended, and all connections over it with it"
+    advice = "Whether the command may be run again is for you to say: it may have begun, and even have finished."
 
 
 class CommandLostError(HostConnectionError):

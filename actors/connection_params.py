@@ -50,6 +50,10 @@ class ConnectionParams:
     taktuk_options: tuple[str, ...] = ("-s",)
     taktuk_connector: str | tuple[str, ...] = "ssh"
     taktuk_connector_options: tuple[str, ...] = ssh_options
+    taktuk_gateway: str | None = None
+    """A host over which all connections of TakTuk go, reached as by ssh; None: this machine connects to the first."""
+    taktuk_idle_timeout: float = 60
+    """Seconds that a tree of TakTuk's is kept when its last command has ended."""
     chainput_nc_client_timeout: float = 5
     chainput_nc_server_timeout: float = 30
     nc: str = "/bin/nc.traditional -v -v"
@@ -184,18 +188,22 @@ class ConnectionParams:
         """Return the words of an scp command up to the files."""
         return tool_argv(self.scp, (*self.scp_options, *self._derived_options()), self.auth_options())
 
+    def taktuk_words(self) -> tuple[str, ...]:
+        """Return the words of taktuk: the program, and its first arguments if there are any."""
+        return words(self.taktuk)
+
     def taktuk_connector_words(self) -> tuple[str, ...]:
-        """Return the words of taktuk's connector command."""
-        options = (*self.taktuk_connector_options, *self._derived_options())
+        """Return the words of taktuk's connector command, which most nodes run for others."""
+        options = (*self.taktuk_connector_options, *self._derived_options(here=self.taktuk_gateway is None))
         return tool_argv(self.taktuk_connector, options, self.auth_options())
 
     def auth_options(self) -> tuple[str, ...]:
         """Return the options that name user, private key and port."""
         return auth_options(self.user, self.keyfile, self.port)
 
-    def _derived_options(self) -> tuple[str, ...]:
+    def _derived_options(self, *, here: bool = True) -> tuple[str, ...]:
         file = self.known_hosts
-        if file is None and self.host_keys == "accept-new":
+        if file is None and self.host_keys == "accept-new" and here:
             file = known_hosts_file()
         return connection_options(
             self.host_keys,

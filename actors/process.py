@@ -5,6 +5,7 @@ in                   is
 ===================  ===========================================================
 `_process`           `Process`: the handle of a command on this machine
 `_ssh_process`       `SshProcess`: that of a command on another host; `get_process`
+`_taktuk_process`    `TaktukProcess`: the same, by TakTuk
 `_process_base`      what all kinds of processes have in common
 `port_forwarder`     `PortForwarder`: a port here that leads to one another host can reach
 `serial`             `Serial`, `SerialSsh`: a serial port, here or on another host, as a process
@@ -27,6 +28,7 @@ from ._handlers import ProcessLifecycleHandler, ProcessOutputHandler, stream_nam
 from ._process import Process
 from ._process_base import ProcessBase
 from ._ssh_process import SshProcess, get_process
+from ._taktuk_process import TaktukProcess
 from .port_forwarder import PortForwarder
 from .serial import Serial, SerialSsh
 
@@ -42,6 +44,7 @@ __all__ = [
     "Serial",
     "SerialSsh",
     "SshProcess",
+    "TaktukProcess",
     "get_process",
     "stream_name",
 ]

@@ -16,7 +16,8 @@ from ._action_base import Action
 from ._process import Process
 from ._sinks import listed
 from ._ssh_process import SshProcess
-from .config import refuse_old_arguments
+from ._taktuk_process import TaktukProcess, reach_hosts
+from .config import configuration, refuse_old_arguments
 from .connection_params import AnyConnectionParams, ConnectionParams
 from .host import Host, Hosts, get_hosts_list
 from .serial import SerialSsh
@@ -88,7 +89,19 @@ class Remote(Action):
     def _make_process(
         self, hosts: Sequence[Host], index: int, params: ConnectionParams, arguments: Mapping[str, Any]
     ) -> SshProcess:
-        return SshProcess(self._substituted_cmd(hosts, index), hosts[index], params, **arguments)
+        kind = TaktukProcess if self._by_taktuk(hosts, arguments) else SshProcess
+        return kind(self._substituted_cmd(hosts, index), hosts[index], params, **arguments)
+
+    def _by_taktuk(self, hosts: Sequence[Host], arguments: Mapping[str, Any]) -> bool:
+        """Whether there are so many hosts that TakTuk is to reach them."""
+        least = configuration["taktuk_from"]
+        return least is not None and len(hosts) >= least and not arguments.get("pty")
+
+    def start(self) -> Self:
+        """Start it, and return at once; see `Action.start`."""
+        if not self.started:
+            reach_hosts(self.processes)
+        return super().start()
 
     # -- substitutions -----------------------------------------------------------------
 

@@ -49,6 +49,7 @@ _SPECIAL = re.compile(rb"[\x01\x02\x03\]]")
 LIMIT = 1 << 24
 """Bytes that a record may have; TakTuk itself cuts lines at 32 KiB."""
 
+_ENDED = 8  # State.COMMAND_TERMINATED
 _TAG = 48
 """Bytes of a command line that come with its start."""
 
@@ -61,7 +62,7 @@ _STREAMS = {
     "output": _template('"o"', "$rank", "$pid", "$line.$eol"),
     "error": _template('"e"', "$rank", "$pid", "$line.$eol"),
     "status": _template('"x"', "$rank", "$pid", "$line", "$start_date", "$stop_date"),
-    "state": _template(
+    "state": f"$line=={_ENDED}?'':" + _template(  # the stream "status" has told of it already, just before
         '"s"', "$rank", "$host", "$line", "$peer", "$count", "$position", "$pid", f"substr($command,0,{_TAG})",
         "$peers_given",
     ),
@@ -207,7 +208,7 @@ class Connected:
     position: str
     """Where it was given: the number on the command line, from 1 on; of the root 0."""
     count: int
-    """Nodes that have one, in all."""
+    """Nodes that have one, in all, without the root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +226,8 @@ class StateChanged:
     """Of the command that it is about."""
     given: tuple[str, ...] = ()
     """Hosts that were to be connected by a peer that is lost."""
+    command: bytes = b""
+    """The beginning of the line of the command that it is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +324,7 @@ def _event(fields: Sequence[bytes]) -> Event:
                 if state is State.COMMAND_STARTED:
                     return Started(int(rank), int(pid), command)
                 hosts = tuple(each.partition(":")[0] for each in _text(given).split())
-                return StateChanged(state, int(rank), _text(host), _text(peer), int(pid or 0), hosts)
+                return StateChanged(state, int(rank), _text(host), _text(peer), int(pid or 0), hosts, command)
             case [b"c", host, peer, line]:
                 return ConnectorSaid(_text(host), _text(peer), line)
             case [b"t", host, level, line]:

@@ -15,6 +15,7 @@ from regisseur.actors.action_factory import (
 )
 from regisseur.actors.config import CHAINPUT, SCP, SSH, TAKTUK, configuration
 from regisseur.actors.remote import Remote
+from regisseur.actors.taktuk import TaktukRemote
 from regisseur.actors.transfer import Get, Put
 
 
@@ -32,7 +33,9 @@ def test_a_remote_is_made_by_ssh_in_the_scope_of_who_asks() -> None:
 def test_the_configuration_chooses_where_the_factory_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(configuration, "remote_tool", TAKTUK)
 
-    with pytest.raises(KeyError, match="no remote_tool TAKTUK: it must be SSH"):
+    assert type(get_remote("true", [])) is TaktukRemote
+    monkeypatch.setitem(configuration, "remote_tool", CHAINPUT)
+    with pytest.raises(KeyError, match="no remote_tool CHAINPUT: it must be SSH or TAKTUK"):
         get_remote("true", [])
     assert type(ActionFactory(remote_tool=SSH).get_remote("true", [])) is Remote
 

@@ -84,6 +84,7 @@ def test_without_file_and_variables_the_defaults_hold() -> None:
         "remote_tool": SSH,
         "fileput_tool": SCP,
         "fileget_tool": SCP,
+        "taktuk_from": None,
         "compact_output_threshold": 4096,
         "kill_timeout": 60,
         "intr_period": 1,
@@ -105,7 +106,8 @@ def test_default_connections_check_host_keys_and_take_no_terminal() -> None:
 
 def test_connection_parameters_have_these_keys() -> None:
     keys = """user keyfile port ssh scp taktuk ssh_options scp_options taktuk_options taktuk_connector
-        taktuk_connector_options chainput_nc_client_timeout chainput_nc_server_timeout nc chainput_host_retry
+        taktuk_connector_options taktuk_gateway taktuk_idle_timeout chainput_nc_client_timeout
+        chainput_nc_server_timeout nc chainput_host_retry
         chainput_chain_retry chainput_try_delay forwarding_timeout pty host_rewrite_func connector multiplex host_keys
         known_hosts lab_network connect_timeout connect_window connect_retries alive_interval idle_timeout"""
 
