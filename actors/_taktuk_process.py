@@ -27,7 +27,7 @@ from ._process_actor import ProcessActor
 from ._process_rule import BrokenOff, Connecting, Withdrawn
 from ._ssh_process import SshProcess
 from ._taktuk_gateway import NodeInput, Reach, TreeWay, gateway_address
-from ._taktuk_tree import RunOnNode
+from ._taktuk_tree import NodeNews, RunOnNode
 from .exception import ConfigurationError
 from .runtime import current_runtime
 
@@ -121,7 +121,8 @@ class NodeActor(ProcessActor):
 
     def on_receive(self, message: Any) -> None:
         """Let the event happen."""
-        _HANDLERS.get(type(message), ProcessActor.on_receive)(self, message)
+        for each in message.messages if type(message) is NodeNews else (message,):
+            _HANDLERS.get(type(each), ProcessActor.on_receive)(self, each)
 
     # -- to the host -------------------------------------------------------------------
 
@@ -213,7 +214,7 @@ class TaktukProcess(SshProcess):
         if kwargs.get("pty"):
             raise ConfigurationError(type(self).__name__, "TakTuk gives no terminal: use an SshProcess", "pty")
         self.restart_unstarted = restart_unstarted
-        self._planned: TreeWay | None = None
+        self._gateway: str | None = None  # its address, from just before the start on
         super().__init__(cmd, host, connection_params, detach, **{**kwargs, "pty": False})
 
     @property
@@ -241,27 +242,32 @@ class TaktukProcess(SshProcess):
     def _argv(self) -> Sequence[str]:
         return ()
 
+    def _directory(self) -> bytes | None:
+        """Only for who starts the gateway."""
+        return None if self._gateway is not None else super()._directory()
+
     def _make_actor(self, run: Run) -> ProcessActor:
-        way, self._planned = self._planned or self.tree_way, None
-        gateway = gateway_address(current_runtime(), way, run.spawn["env"], run.spawn["cwd"])
+        gateway, self._gateway = self._gateway, None
+        if gateway is None:
+            gateway = gateway_address(current_runtime(), self.tree_way, run.spawn["env"], run.spawn["cwd"])
         return NodeActor(run, gateway, self._node, restart=self.restart_unstarted)
 
 
 def reach_hosts(processes: Iterable[Process]) -> None:
     """Have the hosts of those that go by TakTuk connected, all together: they are just about to start."""
-    known: dict[Any, TreeWay] = {}
-    wanted: dict[TreeWay, tuple[dict[str, str], TaktukProcess]] = {}
+    ways: dict[Any, TreeWay] = {}
+    groups: dict[TreeWay, list[TaktukProcess]] = {}
     for process in processes:
-        if not isinstance(process, TaktukProcess):
-            continue
-        host = process.host
-        key = id(process._params), host.user, host.keyfile, host.port
-        way = known.get(key)
-        if way is None:
-            way = known[key] = process.tree_way
-        process._planned = way
-        wanted.setdefault(way, ({}, process))[0][process._node] = host.address
-    for way, (hosts, process) in wanted.items():
+        if isinstance(process, TaktukProcess):
+            host = process.host
+            key = id(process._params), host.user, host.keyfile, host.port
+            way = ways.get(key)
+            if way is None:
+                way = ways[key] = process.tree_way
+            groups.setdefault(way, []).append(process)
+    for way, group in groups.items():
         runtime = current_runtime()
-        address = gateway_address(runtime, way, environment_block(process.env), process._directory())
-        runtime.bus.tell(address, Reach(hosts))
+        address = gateway_address(runtime, way, environment_block(group[0].env), group[0]._directory())
+        runtime.bus.tell(address, Reach({process._node: process.host.address for process in group}))
+        for process in group:
+            process._gateway = address

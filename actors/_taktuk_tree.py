@@ -51,7 +51,7 @@ from .journal import current_journal
 if TYPE_CHECKING:
     from ._taktuk_gateway import TaktukGatewayActor
 
-__all__ = ["ENDING", "RunOnNode", "TaktukTree"]
+__all__ = ["ENDING", "NodeNews", "RunOnNode", "TaktukTree"]
 
 ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL})
 """Signals that withdraw a command which has not been sent yet."""
@@ -81,12 +81,23 @@ class RunOnNode:
     """If the node is lost before the command is heard of, send it again to another connection of the host."""
 
 
+class NodeNews:
+    """What has become of a command, as several messages to its process actor, in order.
+
+    Not a registered message: it stays inside this process.
+    """
+
+    __slots__ = ("messages",)
+
+    def __init__(self, messages: list[Any]) -> None:
+        self.messages = messages
+
+
 @dataclass(slots=True)
 class _Running:
     request: RunOnNode
     number: int
     rank: int
-    begun: bool = False
     written: int = 0
     killed: bool = False
 
@@ -134,6 +145,7 @@ class TaktukTree(Actor):
         self._requests: list[RunOnNode] = []  # to be sent
         self._input: dict[int, dict[int, list[bytes]]] = {}  # by number and rank; b"" is the end
         self._orders: dict[tuple[int, int], set[int]] = {}  # ranks, by signal and number
+        self._news: dict[str, list[Any]] = {}  # what is to be told to processes
         self._given_up: BaseException | None = None
 
     @property
@@ -186,6 +198,7 @@ class TaktukTree(Actor):
         stood = self.rule.stands
         for effect in self.rule.take(events):
             _EFFECTS[type(effect)](self, effect)
+        self._tell_news()
         if self.rule.stands and not stood:
             self._log("taktuk.deployed", nodes=len(self.rule.ranks))
             self._gateway.tree_stands(self)
@@ -319,6 +332,7 @@ class TaktukTree(Actor):
 
     def _break_off(self, process: str, error: BaseException) -> None:
         self._gateway.run_over(process)
+        self._tell_news()  # it comes before
         self._tell(process, BrokenOff(time.time(), error))
 
     # -- what becomes of commands ------------------------------------------------------
@@ -326,12 +340,11 @@ class TaktukTree(Actor):
     def _run_begun(self, effect: RunBegun) -> None:
         run = self._running.get(effect.process)
         if run is not None:
-            run.begun = True
-            self._tell(effect.process, ProcessSpawned(self.pid, time.time()))
+            self._note(effect.process, ProcessSpawned(self.pid, time.time()))
 
     def _run_said(self, effect: RunSaid) -> None:
         if effect.process in self._running:
-            self._tell(effect.process, OutputRead(effect.stream, effect.data))
+            self._note(effect.process, OutputRead(effect.stream, effect.data))
 
     def _run_over(self, effect: RunOver) -> None:
         run = self._forget(effect.process)
@@ -339,7 +352,10 @@ class TaktukTree(Actor):
             return
         self._gateway.run_over(effect.process)
         status = os.waitstatus_to_exitcode(effect.status)
-        self._tell(effect.process, ProcessExited(status, time.time(), run.written))
+        self._note(effect.process, ProcessExited(status, time.time(), run.written))
+
+    def _note(self, process: str, message: Any) -> None:
+        self._news.setdefault(process, []).append(message)
 
     def _run_failed(self, effect: RunFailed) -> None:
         run = self._running.get(effect.process)
@@ -433,6 +449,12 @@ class TaktukTree(Actor):
                 function()
 
         self.actor_runtime.call_later(delay, call)
+
+    def _tell_news(self) -> None:
+        """Tell processes what has become of them, each all of it at once."""
+        news, self._news = self._news, {}
+        for process, messages in news.items():
+            self._tell(process, messages[0] if len(messages) == 1 else NodeNews(messages))
 
     def _tell(self, process: str, message: Any) -> None:
         with contextlib.suppress(pykka.ActorDeadError):

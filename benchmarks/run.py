@@ -192,6 +192,7 @@ def cases(quick: bool) -> list[Case]:
         *ssh_cases(20 if quick else 100, 200 if quick else 1000),
         *gathering_cases(10000, 10),
         *put_cases(20, 100 if quick else 1000),
+        *taktuk_cases(20 if quick else 100, 200 if quick else 2000),
         Case(
             "import",
             "import",
@@ -287,6 +288,34 @@ def gathering_cases(hosts: int, lines: int) -> list[Case]:
             extra=("groups",),
         )
         for kind, title in titles.items()
+    ]
+
+
+def taktuk_cases(hosts: int, many: int) -> list[Case]:
+    """Commands over TakTuk. Its nodes are all on this machine, whose processor they share."""
+    alone = python("taktuk alone", "taktuk_alone", hosts)
+    return [
+        Case(
+            "taktuk-first",
+            f"a command on {hosts} nodes of TakTuk",
+            "wall <= 1.1 x that of taktuk alone",
+            [ours("taktuk", hosts, "first"), alone],
+            per=hosts,
+        ),
+        Case(
+            "taktuk-second",
+            "another command on them",
+            "wall <= 1/15 of taktuk alone, which connects them anew",
+            [ours("taktuk", hosts, "second"), Program(alone.name, alone.argv)],
+            per=hosts,
+        ),
+        Case(
+            "taktuk-streams",
+            f"a command on {many:,} nodes that a program in place of taktuk makes up, 5 times",
+            "<= 100 us CPU for each node and command",
+            [python("regisseur", "taktuk_streams", many, 5)],
+            per=5 * many,
+        ),
     ]
 
 
