@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from ..protocols.messages import SignalSession
-from ..protocols.ssh_failure import Failure, classify, is_worth_a_retry
+from ..protocols.ssh_failure import is_worth_a_retry
 from ..protocols.taktuk_tree import deployment
 from ._process_rule import BrokenOff, Withdrawn
 from ._taktuk_rule import NodeFailed
-from ._taktuk_tree import ENDING, RunOnNode, TaktukTree
+from ._taktuk_tree import ENDING, RunOnNode, TaktukTree, why_failed
 from .actor import Actor
 from .connection_errors import error_for
 
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["NodeInput", "Reach", "Release", "TaktukGatewayActor", "TreeWay", "gateway_address"]
 
-_OVERDUE = "timeouted"  # so TakTuk says that a connector took too long
 _FLAT = ("-d", "-1")  # options with which the root connects all hosts itself
 _GATHER = 0.02  # seconds in which hosts that are wanted one by one come together into one tree
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # seconds between two tries to connect, before they are made unequal
@@ -228,7 +227,8 @@ class TaktukGatewayActor(Actor):
             for host in hosts:
                 self._fail_host(host, error)
             return
-        tree = TaktukTree(self, argv, names, self._environment, self._directory)
+        via = "" if way.gateway is None else way.gateway[1]
+        tree = TaktukTree(self, argv, names, via, self._environment, self._directory)
         self.actor_runtime.bus.launch(tree, begin=False)
         for host in hosts:
             self._trees[host] = tree
@@ -252,7 +252,7 @@ class TaktukGatewayActor(Actor):
         host, said = failed.host, failed.said
         self._trees.pop(host, None)
         self._waiting.setdefault(host, []).extend(self._taken_back(tree, host))
-        failure = Failure.TIMEOUT if said.endswith(_OVERDUE) else classify(said) or Failure.OTHER
+        failure = why_failed(said)
         if failed.by_node and host not in self._direct:
             # Our keys, and ways to hosts, may not be those of the node that has tried.
             self._direct.add(host)

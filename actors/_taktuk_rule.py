@@ -26,7 +26,18 @@ from ..protocols.taktuk import (
 )
 from ..protocols.taktuk_tree import SUPERVISOR, number_of
 
-__all__ = ["Effect", "NodeFailed", "NodeLost", "NodeSaid", "RunBegun", "RunFailed", "RunOver", "RunSaid", "TreeRule"]
+__all__ = [
+    "Effect",
+    "GatewayGone",
+    "NodeFailed",
+    "NodeLost",
+    "NodeSaid",
+    "RunBegun",
+    "RunFailed",
+    "RunOver",
+    "RunSaid",
+    "TreeRule",
+]
 
 _TAIL = 4096  # bytes of what a connector has said that are kept
 
@@ -39,6 +50,14 @@ class NodeFailed:
     said: str
     by_node: bool
     """Another node has tried, and not the root of the tree."""
+
+
+@dataclass(slots=True)
+class GatewayGone:
+    """Effect: the host over which all connections go is lost, or could not be connected."""
+
+    said: str
+    was_there: bool
 
 
 @dataclass(slots=True)
@@ -94,7 +113,7 @@ class RunFailed:
     process: str
 
 
-Effect = NodeFailed | NodeLost | NodeSaid | RunBegun | RunSaid | RunOver | RunFailed
+Effect = GatewayGone | NodeFailed | NodeLost | NodeSaid | RunBegun | RunSaid | RunOver | RunFailed
 
 
 @dataclass(slots=True)
@@ -111,9 +130,11 @@ class TreeRule:
 
     Args:
         hosts: all different, in the order in which they were given to TakTuk.
+        gateway: the host over which all connections go; empty: there is none.
     """
 
-    def __init__(self, hosts: Sequence[str]) -> None:
+    def __init__(self, hosts: Sequence[str], gateway: str = "") -> None:
+        self._gateway = gateway
         self._hosts = dict.fromkeys(hosts)
         self._places = tuple(hosts)
         self._sought = set(hosts)
@@ -121,6 +142,7 @@ class TreeRule:
         self._ranks: dict[str, int] = {}
         self._said: dict[str, bytes] = {}
         self._engine = b""
+        self._is_over = False  # the gateway is gone
         self._count = -1  # nodes, as TakTuk has counted them
         self.stands = False
         """Commands may be sent to nodes."""
@@ -179,14 +201,16 @@ class TreeRule:
         place = event.position.rpartition(".")[2]
         if event.rank > 0 and place.isdigit() and 0 < int(place) <= len(self._places):
             host = self._places[int(place) - 1]
-            if host in self._sought:
+            if host in self._sought and event.rank not in self._nodes:
                 self._sought.discard(host)
                 self._nodes[event.rank] = _Node(host)
                 self._ranks[host] = event.rank
 
     def _look(self, effects: list[Effect]) -> None:
         """Whether all is decided."""
-        if not self.stands and (not self._sought or 0 <= self._count <= len(self._nodes)):
+        if self.stands or self._is_over:
+            return
+        if not self._sought or 0 <= self._count <= len(self._nodes):
             self.stands = True
             for host in [host for host in self._hosts if host in self._sought]:  # nobody has told what became of them
                 self._fail(host, effects)
@@ -196,7 +220,10 @@ class TreeRule:
         effects.append(NodeFailed(host, self.said(host), by in self._hosts))
 
     def _changed(self, event: StateChanged, effects: list[Effect]) -> None:
-        if event.state is State.CONNECTION_FAILED:
+        if event.state in (State.CONNECTION_FAILED, State.CONNECTION_LOST) and event.peer == self._gateway:
+            self._is_over = True
+            effects.append(GatewayGone(self.said(event.peer), event.state is State.CONNECTION_LOST))
+        elif event.state is State.CONNECTION_FAILED:
             if event.peer in self._sought:
                 self._fail(event.peer, effects, event.host)
         elif event.state is State.CONNECTION_LOST:

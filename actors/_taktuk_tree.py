@@ -40,21 +40,34 @@ from ..protocols.messages import (
 )
 from ..protocols.remote_supervisor import SupervisorReader
 from ..protocols.shell_line import CommandError
+from ..protocols.ssh_failure import Failure, classify
 from ..protocols.taktuk import EventReader, close_input, execute, rank_set, send_input
 from ..protocols.taktuk_tree import SUPERVISOR, node_command, node_order, node_supervisor, node_token
 from ._process_rule import BrokenOff, Withdrawn
-from ._taktuk_rule import Effect, NodeFailed, NodeLost, NodeSaid, RunBegun, RunFailed, RunOver, RunSaid, TreeRule
+from ._taktuk_rule import (
+    Effect,
+    GatewayGone,
+    NodeFailed,
+    NodeLost,
+    NodeSaid,
+    RunBegun,
+    RunFailed,
+    RunOver,
+    RunSaid,
+    TreeRule,
+)
 from .actor import Actor
-from .connection_errors import GatewayLostError, TaktukMissingError, lost_error, session_error
+from .connection_errors import GatewayLostError, TaktukMissingError, error_for, lost_error, session_error
 from .journal import current_journal
 
 if TYPE_CHECKING:
     from ._taktuk_gateway import TaktukGatewayActor
 
-__all__ = ["ENDING", "NodeNews", "RunOnNode", "TaktukTree"]
+__all__ = ["ENDING", "NodeNews", "RunOnNode", "TaktukTree", "why_failed"]
 
 ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL})
 """Signals that withdraw a command which has not been sent yet."""
+_OVERDUE = "timeouted"  # so TakTuk says that a connector took too long
 _CHUNK = 1 << 14  # bytes of input in one command of TakTuk's, which reads 32 KiB at a time
 _QUIT = b"quit\x02"
 _GRACE = 5.0  # seconds that taktuk gets to end by itself
@@ -109,6 +122,7 @@ class TaktukTree(Actor):
         gateway: whose tree this is.
         argv: the words that deploy it, of `protocols.taktuk_tree.deployment`.
         names: what the user calls the hosts, in the order of *argv*.
+        via: the host over which all connections go, or nothing.
         environment, directory: of taktuk, see SpawnProcess.
     """
 
@@ -119,11 +133,13 @@ class TaktukTree(Actor):
         gateway: TaktukGatewayActor,
         argv: tuple[str, ...],
         names: Mapping[str, str],
+        via: str,
         environment: bytes | None,
         directory: bytes | None,
     ) -> None:
         super().__init__()
-        self.rule = TreeRule(tuple(names))
+        self.rule = TreeRule(tuple(names), via)
+        self._via = via
         self.pid = 0
         self.over = False
         self.closing = False
@@ -240,6 +256,13 @@ class TaktukTree(Actor):
         self._later(_GRACE, lambda: self._tell_io(SignalProcess(self.actor_address, signal.SIGTERM, descendants=True)))
 
     # -- nodes -------------------------------------------------------------------------
+
+    def _gateway_gone(self, effect: GatewayGone) -> None:
+        if effect.was_there:
+            self._given_up = GatewayLostError(self._via, effect.said)
+        else:
+            self._given_up = error_for(why_failed(effect.said), self._via, effect.said)
+        self._tell_io(SignalProcess(self.actor_address, signal.SIGKILL, descendants=True))
 
     def _node_failed(self, effect: NodeFailed) -> None:
         self._gateway.host_failed(self, effect)
@@ -470,6 +493,11 @@ class TaktukTree(Actor):
             journal.event(event, level=level, actor=self.actor_address, child=self.pid, at=time.time(), **facts)
 
 
+def why_failed(said: str) -> Failure:
+    """Why a connection could not be made, by what its connector has said."""
+    return Failure.TIMEOUT if said.endswith(_OVERDUE) else classify(said) or Failure.OTHER
+
+
 def _input_of(ranks: bytes, number: int, pieces: tuple[bytes, ...]) -> list[bytes]:
     """What is written, one piece after the other; an empty one is the end."""
     said = []
@@ -490,6 +518,7 @@ _HANDLERS: dict[type, Any] = {
 }
 
 _EFFECTS: dict[type[Effect], Any] = {
+    GatewayGone: TaktukTree._gateway_gone,
     NodeFailed: TaktukTree._node_failed,
     NodeLost: TaktukTree._node_lost,
     NodeSaid: TaktukTree._node_said,

@@ -304,6 +304,14 @@ def test_the_loss_of_the_root_ends_all_by_one_error_and_the_next_use_deploys_ane
     assert remote("true").run(DEADLINE).ok
 
 
+def test_a_gateway_that_can_not_be_reached_is_named_by_the_error(faulty: dict[str, Any]) -> None:
+    params = {**faulty, "taktuk_gateway": "refuse-1", "ssh": faulty["taktuk_connector"]}
+    action = remote("true", params=params).run(DEADLINE)
+
+    assert errors(action) == [RefusedError] * 5
+    assert str(action.processes[0].error_reason).startswith("refuse-1: ")
+
+
 def test_without_the_program_the_error_says_what_to_install() -> None:
     action = remote("true", params={**PARAMS, "taktuk": "no-such-taktuk"}).run(DEADLINE)
 
