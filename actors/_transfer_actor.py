@@ -195,7 +195,11 @@ class PutActor(TransferActor):
         elif self._process.transfer == "scp":
             self._carry_out(UseScp())
         else:
-            self._carry_out(self._course.begin())
+            self._set_out()
+
+    def _set_out(self) -> None:
+        """The files have been looked at."""
+        self._carry_out(self._course.begin())
 
     def _over(self, _: object) -> None:
         """However it has ended."""

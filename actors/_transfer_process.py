@@ -188,6 +188,9 @@ class PutProcess(TransferProcess):
             create=self.create_dirs,
             name=self.source.base_name(names[0]) if len(names) == 1 else b"",
         )
+        return self._actor_of(run, target)
+
+    def _actor_of(self, run: Run, target: Target) -> ProcessActor:
         return PutActor(run, target)
 
     def _scp(self) -> Process:

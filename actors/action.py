@@ -9,6 +9,7 @@ in                   is
 `remote`             `Remote`, `RemoteSerial`: one command on many hosts
 `taktuk`             `TaktukRemote`, `TaktukGateway`: the same by TakTuk
 `transfer`           `Put`, `Get`: files to and from many hosts
+`chain_put`          `ChainPut`: files to many hosts, from each to the next
 `action_factory`     `ActionFactory`, `get_remote`, `get_fileput`, `get_fileget`: actions by the tool that does it
 `waiting`            waiting for several of them; `filter_bad_hosts`
 `_action_rule`       the life of an action as a pure rule
@@ -24,6 +25,7 @@ from __future__ import annotations
 from ._action_base import Action, ActionLifecycleHandler
 from ._action_groups import ParallelActions, SequentialActions
 from .action_factory import ActionFactory, default_action_factory, get_fileget, get_fileput, get_remote
+from .chain_put import ChainPut
 from .local import Local
 from .remote import Remote, RemoteSerial
 from .taktuk import TaktukGateway, TaktukRemote
@@ -34,6 +36,7 @@ __all__ = [
     "Action",
     "ActionFactory",
     "ActionLifecycleHandler",
+    "ChainPut",
     "Get",
     "Local",
     "ParallelActions",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ._action_base import Action
+from .chain_put import ChainPut
 from .config import CHAINPUT, SCP, SSH, TAKTUK, configuration
 from .remote import Remote
 from .taktuk import TaktukRemote
@@ -22,7 +23,7 @@ _TOOL_NAMES = {SSH: "SSH", SCP: "SCP", TAKTUK: "TAKTUK", CHAINPUT: "CHAINPUT"}
 
 _MAKERS: dict[str, dict[int, Callable[..., Action]]] = {
     "remote_tool": {SSH: Remote, TAKTUK: TaktukRemote},
-    "fileput_tool": {SCP: Put},
+    "fileput_tool": {SCP: Put, CHAINPUT: ChainPut},
     "fileget_tool": {SCP: Get},
 }
 
@@ -32,7 +33,7 @@ class ActionFactory:
 
     Args:
         remote_tool: for `get_remote`: SSH or TAKTUK; None: that of ``configuration``, at each call.
-        fileput_tool: for `get_fileput`: SCP; None: as above.
+        fileput_tool: for `get_fileput`: SCP or CHAINPUT; None: as above.
         fileget_tool: for `get_fileget`: SCP; None: as above.
     """
 

@@ -9,6 +9,7 @@ which within a file system is no copying. Below, T is that directory.
 ``T/sha256``    (wanted) their SHA-256, sorted, a line each
 ``T/cksum``     (wanted) for hosts that have no such program: what cksum(1) says of them
 ``T/p<number>`` a large file that is not complete yet
+``T/s<number>`` (of a chain of hosts) a tar stream; ``T/f<number>`` a named pipe
 ``T/m<number>`` an empty file with the time that a large file shall have
 
 A transfer takes one or several steps, each a script of its own that reads the stdin it is given: `pack_step` unpacks a
@@ -27,6 +28,7 @@ from functools import cache
 from .shell_line import CommandError, one_line, sh
 
 __all__ = [
+    "NO_PYTHON",
     "NO_TAR",
     "PART_UNIT",
     "Answers",
@@ -34,6 +36,8 @@ __all__ = [
     "answers",
     "ask_step",
     "discard_step",
+    "feed_step",
+    "hop_step",
     "octal",
     "pack_step",
     "part_step",
@@ -41,6 +45,8 @@ __all__ = [
 
 NO_TAR = 66
 """Exit status where the host has no tar; nothing was done."""
+NO_PYTHON = 67
+"""Exit status where the host has no python3 that will do."""
 PART_UNIT = 65536
 """A large file goes on at a multiple of so many bytes."""
 
@@ -189,6 +195,23 @@ done
 """
 
 
+# Becomes the hop (of a chain of hosts), in the directory of the transfer; $5 is what python3 is to run.
+_HOP = r"""
+command -v tar >/dev/null || exit 66;
+command -v python3 >/dev/null || exit 67;
+[ -d "$T" ] || mkdir -m 700 "$T" || no "cannot make a directory for what is under way in $P";
+O=$PWD;
+cd "$T" || no "cannot enter $T";
+OLDPWD=$O; export OLDPWD;
+exec python3 -I -S -c "$5"
+"""
+
+# What comes on stdin goes to a hop that is there.
+_FEED = r"""
+[ -p "$T/$5" ] && exec cat >"$T/$5"
+"""
+
+
 @cache
 def _script(*parts: str) -> str:
     return one_line("".join(parts))
@@ -250,6 +273,22 @@ def part_step(target: Target, place: str, number: int, path: bytes, *, size: int
 def ask_step(target: Target, place: str, number: int, path: bytes) -> str:
     """The command that tells how much of a large file is there."""
     return _sh(_script(_PRELUDE, _ASK), target.arguments(place, keep=True), str(number), octal(path))
+
+
+def hop_step(target: Target, boot: str) -> str:
+    """The command that becomes the hop of a chain of hosts.
+
+    It exits with `NO_TAR` or `NO_PYTHON` where it can not be; then nothing was done.
+
+    Args:
+        boot: what python3 is to run: one line, with nothing that a shell would read in single quotes.
+    """
+    return _sh(_script(_PRELUDE, _HOP), target.arguments("", keep=False)[:4], boot)
+
+
+def feed_step(target: Target, place: str, pipe: str) -> str:
+    """The command that gives what comes on its stdin to the hop, by a named pipe that the hop has made."""
+    return _sh(_script(_PRELUDE, _FEED), target.arguments(place, keep=False)[:4], pipe)
 
 
 def discard_step(target: Target) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 STAR = {
     "regisseur.actors": """
-        Action ActionFactory ActionLifecycleHandler ActionsFailed ExpectOutputHandler Get Host Local
+        Action ActionFactory ActionLifecycleHandler ActionsFailed ChainPut ExpectOutputHandler Get Host Local
         ParallelActions PortForwarder Process ProcessLifecycleHandler ProcessOutputHandler ProcessesFailed Put Remote
         RemoteSerial Report
         SequentialActions Serial SerialSsh SshProcess Timer CHAINPUT SCP SSH STDERR STDOUT TAKTUK configuration
@@ -28,8 +28,9 @@ STAR = {
 MODULES = {
     "regisseur.actors": "__version__",
     "regisseur.actors.action": """
-        Action ActionFactory ActionLifecycleHandler Get Local ParallelActions Put Remote RemoteSerial SequentialActions
-        default_action_factory filter_bad_hosts get_fileget get_fileput get_remote wait_all_actions wait_any_actions
+        Action ActionFactory ActionLifecycleHandler ChainPut Get Local ParallelActions Put Remote RemoteSerial
+        SequentialActions default_action_factory filter_bad_hosts get_fileget get_fileput get_remote wait_all_actions
+        wait_any_actions
     """,
     "regisseur.actors.config": """
         CHAINPUT DETAIL FDEBUG IODEBUG SCP SSH STDERR STDOUT TAKTUK TRACE checktty configuration

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ...actors.chain_put import ChainPut
 from ...actors.connection_errors import HostConnectionError
 from ...actors.transfer import Get, Put
 from ...protocols.gathering import with_placeholders
@@ -25,14 +26,19 @@ def run_put(
     params: ConnectionParams,
     manner: Manner,
     settings: Mapping[str, Any],
+    *,
+    chain: bool,
 ) -> int:
     """Copy *files* to *place* on all hosts, and return the exit code.
 
     Args:
         settings: further arguments of `Put`.
+        chain: do it by a `ChainPut`.
     """
     watch = _TransferWatch("put", manner)
-    watch.action = Put(hosts, files, place, params, process_args=watch.process_args, **settings)
+    watch.action = (ChainPut if chain else Put)(
+        hosts, files, place, params, process_args=watch.process_args, **settings
+    )
     return watch.watch()
 
 
@@ -77,6 +83,9 @@ class _TransferWatch(HostsWatch):
     def _facts(self, process: Any, outcome: Outcome) -> dict[str, Any]:
         facts = super()._facts(process, outcome)
         del facts["stdout"]
+        hop = getattr(process, "hop", None)
+        if hop is not None:
+            facts |= {"kind": hop.kind, "sources": hop.sources, "remarks": hop.remarks}
         return {**facts, "bytes": process.progress.done}
 
     def _summary(self) -> dict[str, Any]:

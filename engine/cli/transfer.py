@@ -47,6 +47,9 @@ _Retries = Annotated[
 _Timeout = Annotated[
     str | None, typer.Option("--timeout", "-u", metavar="TIME", help="End it on a host after so long.")
 ]
+_Chain = Annotated[
+    bool, typer.Option("--chain", help="Have each host take the files from the one before it; for large ones.")
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print a JSON object for each host when it has ended.")]
 _Progress = Annotated[bool, typer.Option("--progress", "-P", help="Show how far it is.")]
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what failed.")]
@@ -69,6 +72,7 @@ def put(
     options: SshOptions = None,
     connector: Connector = None,
     connect_timeout: ConnectTimeout = None,
+    chain: _Chain = False,
     create_dirs: _CreateDirs = False,
     checksum: _Checksum = False,
     retries: _Retries = 2,
@@ -82,6 +86,8 @@ def put(
 
     PLACE is on the hosts, relative to the home directory there. A single file takes this name, unless that is a
     directory; several go into it. {{{host}}} in any name stands for that of the host.
+
+    With --chain all hosts take part at once, whatever --fanout says; what goes from host to host is not encrypted.
     """
     sources, place = _parted(files)
     for source in sources:
@@ -92,8 +98,10 @@ def put(
     params = connection(user, options, connector, seconds("--connect-timeout", connect_timeout))
     from ._transfers import run_put
 
-    settings = {"create_dirs": create_dirs, "checksum": checksum, "retries": retries, "fanout": fanout}
-    return run_put(targets.hosts(), sources, place, params, manner, settings)
+    settings = {"create_dirs": create_dirs, "checksum": checksum, "retries": retries}
+    if not chain:
+        settings["fanout"] = fanout
+    return run_put(targets.hosts(), sources, place, params, manner, settings, chain=chain)
 
 
 def get(

@@ -130,3 +130,24 @@ def test_a_signal_ends_it_and_nothing_half_is_left(tmp_path: Path) -> None:
 
     assert (process.returncode, err) == (143, "regisseur: put: n1: killed\nregisseur: put: 1 killed\n")
     assert not (tmp_path / "copy").exists()
+
+
+def test_by_a_chain_each_host_gets_the_files_and_json_tells_how(files: Path, tmp_path: Path) -> None:
+    place = f"{tmp_path}/{{{{{{host}}}}}}"
+    said = to_hosts("put", "--chain", "-p", "-w", "n[1-3]", files / "file", files / "dir", place)
+    done = to_hosts("put", "--chain", "--json", "-p", "-w", "n[4-5]", files / "file", place)
+    *hosts, end = [json.loads(line) for line in done.stdout.splitlines()]
+
+    assert (said.returncode, said.stdout, said.stderr) == (0, "", "regisseur: put: 3 ok\n")
+    assert (tmp_path / "n3" / "dir" / "with a blank").read_text() == "more\n"
+    assert (tmp_path / "n5" / "file").read_text() == "text\n"
+    assert sorted(host["host"] for host in hosts) == ["n4", "n5"]
+    assert {(host["kind"], host["bytes"], len(host["sources"])) for host in hosts} == {("python3", 5, 1)}
+    assert end["bytes"] == 10
+
+
+def test_by_a_chain_what_fails_on_a_host_is_told_by_reason(files: Path, tmp_path: Path) -> None:
+    done = to_hosts("put", "--chain", "-w", "n[1-3]", files / "file", "/nonexistent/dir/file")
+
+    assert done.stderr.splitlines()[0].startswith("regisseur: put: n[1-3]: cannot make a directory")
+    assert done.returncode == 1

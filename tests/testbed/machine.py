@@ -145,6 +145,22 @@ class Machine:
             self._undo.pop("lose", None)
         self._enclosure.run("nft", "-f", "-", text=_LOSE.format(table=self._port, port=self._port, percent=percent))
 
+    def shape(self, rate: str) -> None:
+        """Let its cable carry no more than *rate*, such as ``100mbit``, each way; "" for what it can."""
+        if rate:
+            self._undo["shape"] = lambda: self.shape("")
+        else:
+            self._undo.pop("shape", None)
+        self._enclosure.run(*self._shaped(self._port, rate))
+        self.run(*self._shaped("eth0", rate))
+
+    @staticmethod
+    def _shaped(interface: str, rate: str) -> list[str]:
+        if not rate:
+            return ["tc", "qdisc", "del", "dev", interface, "root"]
+        bucket = ["tbf", "rate", rate, "burst", "512kb", "latency", "100ms"]
+        return ["tc", "qdisc", "replace", "dev", interface, "root", *bucket]
+
     def restart_sshd(self, connections: bool = False) -> None:
         """End its sshd, which is started again. As with a service of Debian, *connections* stay unless they shall not.
 
@@ -182,7 +198,7 @@ class Machine:
         if "crash" in self._undo:
             self._undo.pop("small_disk", None)
             self.boot()
-        for step in ("hang", "unplug", "lose", "limit", "small_disk"):
+        for step in ("hang", "unplug", "lose", "shape", "limit", "small_disk"):
             if step in self._undo:
                 self._undo[step]()
 

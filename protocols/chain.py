@@ -1,0 +1,397 @@
+"""The rules of a chain of hosts through which files go: who takes them from whom. Event in, effects out.
+
+No clock, no I/O: the leader (`_chain_leader`) feeds it what the hops report, and carries out the effects.
+
+Hops get their places in the order in which they are ready, those that are ready together in the order of the hosts.
+A hop takes only from one with an earlier place (or from the head, which is the controller), so there is never a ring,
+and nobody waits for who is late. It knows several of them, the nearest first, and goes on to the next by itself when
+one falls silent, breaks off or sends what has another checksum; the rules only hear of it. A hop that has none left is
+fed by the controller, over the connection of commands.
+
+A hop is *slow* that lags far behind its upstream, which has more for it: those that take from it are given others, and
+it goes on as a leaf. If then one of them lags too, it is the upstream that sends slowly, and that is left aside
+instead. One of which nothing is heard any more is given up: soon where another hop has found it silent too.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+__all__ = [
+    "HEAD",
+    "Chain",
+    "Completed",
+    "Dismiss",
+    "Effect",
+    "Ended",
+    "Feed",
+    "Follow",
+    "GiveUp",
+    "Hop",
+    "Listening",
+    "LostUpstream",
+    "Placed",
+    "RanDry",
+    "Remark",
+    "Reported",
+    "Ticked",
+    "Took",
+    "is_private",
+]
+
+HEAD = -1
+"""The number of the head among upstreams."""
+
+_KNOWN = 16  # upstreams that a hop is told of
+_LAG = 8 << 20  # bytes behind its upstream that are nothing
+_LAG_SECONDS = 2.0  # nor is what comes in so long
+_WINDOW = 3.0  # seconds over which speeds are taken
+_PATIENCE = 5.0  # seconds without a word from a hop that another has lost, too
+_LONG = 3 * _PATIENCE  # and from any
+_FEEDS = 3  # that bring nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A hop is ready; *head*: it may take from the head."""
+
+    hop: int
+    at: float
+    """Seconds, as in all events."""
+    head: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A hop has so many bytes."""
+
+    hop: int
+    received: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """A hop takes from *upstream* now."""
+
+    hop: int
+    upstream: int
+
+
+@dataclass(frozen=True, slots=True)
+class LostUpstream:
+    """A hop has given up *upstream*, and goes on to the next that it knows."""
+
+    hop: int
+    upstream: int
+
+
+@dataclass(frozen=True, slots=True)
+class RanDry:
+    """A hop knows no upstream any more."""
+
+    hop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A hop has all, and needs no upstream."""
+
+    hop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """On the host of a hop all is checked and in its place."""
+
+    hop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A hop is no more."""
+
+    hop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time has passed."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Effect: tell a hop its upstreams, the nearest first."""
+
+    hop: int
+    upstreams: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Effect: send a hop what it misses over its connection of commands."""
+
+    hop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dismiss:
+    """Effect: a hop is done, and nobody takes from it: it may end."""
+
+    hop: int
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Effect: nothing more can be expected of a hop."""
+
+    hop: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Effect: have the report say this of a hop."""
+
+    hop: int
+    text: str
+
+
+Effect: TypeAlias = Follow | Feed | Dismiss | GiveUp | Remark
+
+
+@dataclass(slots=True)
+class Hop:
+    """What is known of one."""
+
+    number: int
+    rank: int
+    """Of its host, among those of the action."""
+    place: int = -1
+    """In the chain; -1: it has none yet."""
+    upstream: int | None = None
+    received: int = 0
+    head: bool = True
+    """It may take from the head."""
+    complete: bool = False
+    placed: bool = False
+    gone: bool = False
+    """It has ended, was given up, or may end."""
+    slow: bool = False
+    suspected: bool = False
+    """Another has found it silent, and nothing was heard of it since."""
+    avoided: set[int] = field(default_factory=set)
+    """Upstreams that it has lost."""
+    heard: float = 0.0
+    fed_at: int = -1
+    """What it had when it was fed the last time."""
+    feeds: int = 0
+    """That have brought nothing."""
+    samples: deque[tuple[float, int]] = field(default_factory=deque)
+    """When it had how much, in the last seconds."""
+
+    @property
+    def lives(self) -> bool:
+        """It has a place, and is there."""
+        return self.place >= 0 and not self.gone
+
+    def rate(self) -> float | None:
+        """Bytes per second, lately; None: it is not known yet."""
+        if len(self.samples) < 2:
+            return None
+        (begin, first), (end, last) = self.samples[0], self.samples[-1]
+        return (last - first) / (end - begin) if end - begin >= _WINDOW * 2 / 3 else None
+
+    def sample(self, at: float, received: int) -> None:
+        """Remember what it has."""
+        self.samples.append((at, received))
+        while at - self.samples[0][0] > _WINDOW:
+            self.samples.popleft()
+
+
+class Chain:
+    """See the module. Hops are numbered by `enter`, and each event names one that was."""
+
+    def __init__(self) -> None:
+        self.hops: list[Hop] = []
+        self._placed: list[Hop] = []  # those that have a place, in their order
+        self._waiting: list[Hop] = []
+        self._best = 0.0  # bytes per second
+
+    def enter(self, rank: int) -> int:
+        """A hop is being started on the host with that rank; return its number. Started again, it is another."""
+        self.hops.append(Hop(len(self.hops), rank))
+        return len(self.hops) - 1
+
+    def take(self, event: Any) -> list[Effect]:
+        """Let *event* happen, and return what is to be done about it. What comes too late changes nothing."""
+        if isinstance(event, Ticked):
+            return self._tick(event.at)
+        hop = self.hops[event.hop]
+        if hop.gone:
+            return []
+        effects: list[Effect] = _RULES[type(event)](self, hop, event)
+        return effects
+
+    # -- events --------------------------------------------------------------------------
+
+    def _listening(self, hop: Hop, event: Listening) -> list[Effect]:
+        hop.head = event.head
+        hop.heard = event.at
+        self._waiting.append(hop)
+        if all(other.gone or other.place >= 0 or other in self._waiting for other in self.hops):
+            return self._place_waiting()
+        return []
+
+    def _place_waiting(self) -> list[Effect]:
+        ready, self._waiting = sorted(self._waiting, key=lambda hop: hop.rank), []
+        effects = []
+        for hop in ready:
+            if not hop.gone:
+                hop.place = len(self._placed)
+                self._placed.append(hop)
+                effects.append(self._follow(hop))
+        return effects
+
+    def _follow(self, hop: Hop) -> Effect:
+        """Give *hop* upstreams."""
+        hop.samples.clear()
+        hop.upstream = None
+        known: list[int] = []
+        for place in range(hop.place - 1, -1, -1):
+            other = self._placed[place]
+            if other.lives and not (other.slow or other.suspected) and other.number not in hop.avoided:
+                known.append(other.number)
+                if len(known) == _KNOWN:
+                    break
+        if hop.head and HEAD not in hop.avoided:
+            known.append(HEAD)
+        if known:
+            hop.upstream = known[0]
+            return Follow(hop.number, tuple(known))
+        hop.feeds = hop.feeds + 1 if hop.fed_at == hop.received else 0
+        hop.fed_at = hop.received
+        if hop.feeds >= _FEEDS:
+            hop.gone = True
+            return GiveUp(hop.number, "it could get the files neither from another host nor over its connection")
+        return Feed(hop.number)
+
+    def _reported(self, hop: Hop, event: Reported) -> list[Effect]:
+        hop.heard = event.at
+        hop.suspected = False
+        hop.received = max(hop.received, event.received)
+        hop.sample(event.at, hop.received)
+        self._best = max(self._best, hop.rate() or 0.0)
+        return []
+
+    def _took(self, hop: Hop, event: Took) -> list[Effect]:
+        hop.upstream = event.upstream
+        hop.samples.clear()
+        return self._dismissals()
+
+    def _lost(self, hop: Hop, event: LostUpstream) -> list[Effect]:
+        hop.avoided.add(event.upstream)
+        if hop.upstream == event.upstream:
+            hop.upstream = None
+        if event.upstream != HEAD:
+            self.hops[event.upstream].suspected = True
+        return []
+
+    def _dry(self, hop: Hop, _: RanDry) -> list[Effect]:
+        return [self._follow(hop), *self._dismissals()] if hop.lives and not hop.complete else []
+
+    def _completed(self, hop: Hop, _: Completed) -> list[Effect]:
+        hop.complete = True
+        hop.upstream = None
+        return self._dismissals()
+
+    def _placed_there(self, hop: Hop, _: Placed) -> list[Effect]:
+        hop.placed = True
+        return self._dismissals()
+
+    def _ended(self, hop: Hop, _: Ended) -> list[Effect]:
+        hop.gone = True
+        return self._dismissals()
+
+    def _dismissals(self) -> list[Effect]:
+        """Those that are done, and from whom nobody takes."""
+        used = {hop.upstream for hop in self._placed if hop.lives and not hop.complete}
+        effects: list[Effect] = []
+        for hop in self._placed:
+            if hop.lives and hop.placed and hop.number not in used:
+                hop.gone = True
+                effects.append(Dismiss(hop.number))
+        return effects
+
+    # -- from time to time -----------------------------------------------------------------
+
+    def _tick(self, at: float) -> list[Effect]:
+        effects = self._place_waiting()
+        for hop in self._placed:
+            if not hop.lives:
+                continue
+            quiet = at - hop.heard
+            if quiet > _LONG or (hop.suspected and quiet > _PATIENCE):
+                hop.gone = True
+                effects.append(GiveUp(hop.number, f"nothing was heard of it for {quiet:.0f} s"))
+        for hop in self._placed:
+            if hop.lives and not hop.complete and self._lags(hop):
+                effects += self._relieve(hop)
+        return effects + self._dismissals()
+
+    def _lags(self, hop: Hop) -> bool:
+        """Whether its upstream has much more for it, which comes much slower than things go elsewhere."""
+        if hop.upstream is None or hop.upstream == HEAD:
+            return False
+        rate, upstream = hop.rate(), self.hops[hop.upstream]
+        usual = self._best if upstream.complete else upstream.rate()
+        if rate is None or usual is None:
+            return False
+        share = usual / len(self._takers(upstream))
+        return upstream.received - hop.received > max(_LAG, _LAG_SECONDS * usual) and rate < share / 2
+
+    def _relieve(self, hop: Hop) -> list[Effect]:
+        """Let nobody wait for *hop*; or for its upstream, where that is slow to others too."""
+        upstream = self.hops[hop.upstream or 0]
+        siblings = [other for other in self._takers(upstream) if other is not hop and other.slow]
+        if siblings and not hop.slow:
+            upstream.slow = True
+            for other in siblings:
+                other.slow = False
+            text = "it sends slowly: it was left aside"
+            return [Remark(upstream.number, text), *(self._follow(taker) for taker in self._takers(upstream))]
+        takers = self._takers(hop)
+        if hop.slow or not takers:
+            return []
+        hop.slow = True
+        text = "it receives slowly: no other host waits for it"
+        return [Remark(hop.number, text), *(self._follow(taker) for taker in takers)]
+
+    def _takers(self, hop: Hop) -> list[Hop]:
+        return [other for other in self._placed if other.lives and not other.complete and other.upstream == hop.number]
+
+
+def is_private(address: str) -> bool:
+    """Whether an address (of IP; with a zone or without) is one of a private network, or of this machine."""
+    try:
+        return ipaddress.ip_address(address.partition("%")[0]).is_private
+    except ValueError:
+        return False
+
+
+_RULES: dict[type, Callable[..., list[Effect]]] = {
+    Listening: Chain._listening,
+    Reported: Chain._reported,
+    Took: Chain._took,
+    LostUpstream: Chain._lost,
+    RanDry: Chain._dry,
+    Completed: Chain._completed,
+    Placed: Chain._placed_there,
+    Ended: Chain._ended,
+}

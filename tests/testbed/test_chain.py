@@ -1,0 +1,220 @@
+"""A chain through twenty hosts, some of which fail meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from machine import Machine, until
+from processes import QUIET
+from regisseur.actors._chain_process import ChainProcess
+from regisseur.actors.chain_put import ChainPut
+from regisseur.actors.connection_errors import HostConnectionError
+from regisseur.actors.transfer import TransferError
+
+pytestmark = [pytest.mark.requires_root, pytest.mark.requires_sshd, pytest.mark.requires_testbed, pytest.mark.slow]
+
+SIZE = 24_000_000
+RATE = "64mbit"
+PATIENCE = 60.0
+_OURS = r"regisseur-(watcher|supervisor)|^sleep [0-9.]{1,2}$"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file that takes three seconds by a cable of the hosts."""
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(SIZE))
+    return path
+
+
+@pytest.fixture
+def slow_cables(hosts: list[Machine]) -> Iterator[None]:
+    """All have them, and at the end nothing of the tests' files is on any host."""
+    for host in hosts:
+        host.shape(RATE)
+    yield
+    for host in hosts:
+        host.heal()
+        host.run("sh", "-c", "rm -rf /tmp/* /tmp/.[!.]*")
+
+
+def came(action: ChainPut, index: int, percent: int) -> bool:
+    process = action.processes[index]
+    assert isinstance(process, ChainProcess)
+    return action.ended or process.progress.done >= SIZE * percent // 100
+
+
+def sources(action: ChainPut, index: int) -> list[str]:
+    process = action.processes[index]
+    assert isinstance(process, ChainProcess)
+    return process.hop.sources
+
+
+def in_tmp(host: Machine) -> list[str]:
+    return host.run("ls", "-A", "/tmp").split()
+
+
+def check(action: ChainPut, hosts: list[Machine], file: Path, failed: list[Machine]) -> None:
+    """All have the file, and nothing else, but those that have failed, which are named."""
+    content = file.read_bytes()
+    assert [host.name for host, process in zip(hosts, action.processes, strict=True) if not process.ok] == [
+        host.name for host in failed
+    ]
+    for host in hosts:
+        if host not in failed:
+            assert (host.disk / "tmp" / "file").read_bytes() == content
+            assert in_tmp(host) == ["file"]
+
+
+@pytest.mark.usefixtures("slow_cables")
+def test_a_file_goes_from_host_to_host_in_hardly_more_than_the_time_of_one(
+    file: Path, hosts: list[Machine], names: list[str], params: dict[str, Any]
+) -> None:
+    action = ChainPut(names, file, "/tmp", params, checksum=True).run(PATIENCE)
+
+    check(action, hosts, file, [])
+    assert sum(sources(action, index) == ["head"] for index in range(len(hosts))) == 1
+
+
+@pytest.mark.usefixtures("slow_cables")
+@pytest.mark.parametrize("percent", [10, 50, 90])
+def test_a_host_that_crashes_is_cut_out(
+    percent: int, file: Path, hosts: list[Machine], names: list[str], usual: dict[str, Any]
+) -> None:
+    action = ChainPut(names, file, "/tmp", usual, retries=0, process_args=QUIET).start()
+    until(lambda: came(action, 7, percent), "it has come so far", PATIENCE)
+    hosts[7].crash()
+    action.wait(PATIENCE)
+
+    check(action, hosts, file, [hosts[7]])
+    assert isinstance(action.processes[7].error_reason, (TransferError, HostConnectionError))
+
+
+@pytest.mark.usefixtures("slow_cables")
+def test_two_that_follow_each_other_and_the_first_of_all_may_crash(
+    file: Path, hosts: list[Machine], names: list[str], usual: dict[str, Any]
+) -> None:
+    action = ChainPut(names, file, "/tmp", usual, retries=0, process_args=QUIET).start()
+    until(lambda: came(action, 19, 20), "it has come to all", PATIENCE)
+    first = next(index for index in range(len(hosts)) if sources(action, index) == ["head"])
+    follower = next(index for index in range(len(hosts)) if sources(action, index) == [names[first]])
+    dead = [hosts[index] for index in sorted((first, follower))]
+    for host in dead:
+        host.crash()
+    action.wait(PATIENCE)
+
+    check(action, hosts, file, dead)
+
+
+@pytest.mark.usefixtures("slow_cables")
+def test_a_host_that_hangs_is_given_up_and_removes_what_it_had_when_it_wakes(
+    file: Path, hosts: list[Machine], names: list[str], usual: dict[str, Any]
+) -> None:
+    action = ChainPut(names, file, "/tmp", usual, retries=0, process_args=QUIET).start()
+    until(lambda: came(action, 7, 30), "it has come so far", PATIENCE)
+    hosts[7].hang()
+    action.wait(PATIENCE)
+
+    check(action, hosts, file, [hosts[7]])
+    assert isinstance(action.processes[7].error_reason, (TransferError, HostConnectionError))
+    hosts[7].thaw()
+    until(lambda: in_tmp(hosts[7]) == [], "nothing half done is there")
+
+
+@pytest.mark.usefixtures("slow_cables")
+def test_a_full_disk_is_told_and_the_others_get_the_file(
+    file: Path, hosts: list[Machine], names: list[str], usual: dict[str, Any]
+) -> None:
+    places = ["/tmp"] * len(names)
+    places[7] = hosts[7].small_disk(10_000_000)
+    action = ChainPut(names, file, "{{places}}", usual, process_args=QUIET).run(PATIENCE)
+
+    check(action, hosts, file, [hosts[7]])
+    assert "No space left on device" in action.processes[7].stderr
+    assert hosts[7].run("ls", "-A", places[7]) == ""
+
+
+@pytest.mark.usefixtures("slow_cables")
+def test_a_host_whose_connection_breaks_gets_all_by_a_new_one(
+    file: Path, hosts: list[Machine], names: list[str], usual: dict[str, Any]
+) -> None:
+    action = ChainPut(names, file, "/tmp", usual, process_args=QUIET).start()
+    until(lambda: came(action, 7, 30), "it has come so far", PATIENCE)
+    hosts[7].restart_sshd(connections=True)
+    action.wait(PATIENCE)
+
+    check(action, hosts, file, [])
+    assert len(sources(action, 7)) == 2
+
+
+@pytest.mark.usefixtures("slow_cables")
+def test_nobody_waits_for_a_host_that_is_slow(
+    file: Path, hosts: list[Machine], names: list[str], usual: dict[str, Any]
+) -> None:
+    file.write_bytes(os.urandom(3 * SIZE))
+    hosts[3].shape("4mbit")
+    few = hosts[:6]
+    action = ChainPut(names[:6], file, "/tmp", usual, process_args=QUIET).start()
+    reports = [process.hop for process in action.processes if isinstance(process, ChainProcess)]
+    until(lambda: sum(report.placed for report in reports) == 5, "the others have it", PATIENCE)
+
+    assert not reports[3].placed
+    assert reports[3].remarks == ["it receives slowly: no other host waits for it"]
+    action.kill().wait(PATIENCE)
+    for host in few:
+        assert in_tmp(host) == ([] if host is hosts[3] else ["file"])
+
+
+@pytest.mark.usefixtures("slow_cables")
+def test_hosts_that_can_not_connect_to_each_other_get_it_over_their_connections_of_commands(
+    file: Path, hosts: list[Machine], names: list[str], usual: dict[str, Any]
+) -> None:
+    rules = (  # nothing but ssh
+        "table inet closed {\nchain in {\ntype filter hook input priority 0\ntcp dport != 22 ct state new drop\n}\n}"
+    )
+    for host in hosts[:3]:
+        host.run("nft", rules)
+    try:
+        action = ChainPut(names[:3], file, "/tmp", usual, head="ssh", process_args=QUIET).run(PATIENCE)
+    finally:
+        for host in hosts[:3]:
+            host.run("nft", "delete table inet closed")
+
+    check(action, hosts[:3], file, [])
+    assert [sources(action, index) for index in range(3)] == [["connection"]] * 3
+
+
+_CONTROLLER = """
+import sys
+from regisseur.actors import ChainPut
+names, file, params = eval(sys.argv[1])
+action = ChainPut(names, file, "/tmp", params).start()
+while min(process.progress.done for process in action.processes) < 2_000_000 and not action.ended:
+    pass
+print("under way", flush=True)
+action.wait()
+"""
+
+
+@pytest.mark.usefixtures("slow_cables")
+def test_nothing_is_left_of_a_program_that_is_killed(
+    file: Path, hosts: list[Machine], names: list[str], params: dict[str, Any]
+) -> None:
+    argv = [sys.executable, "-c", _CONTROLLER, repr((names, str(file), params))]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == b"under way\n"
+        program.kill()
+
+    assert program.returncode == -signal.SIGKILL
+    for host in hosts:
+        host.wait_idle(20, besides=_OURS)
+        assert in_tmp(host) == []
