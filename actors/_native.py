@@ -42,7 +42,7 @@ class NativeConnection(ConnectionActor):
         super().__init__(host, way, socket="", environment=None, directory=None)
         self._pid = os.getpid()
         self._loop = native_loop(self.actor_runtime)
-        self._link: NativeLink  # the asyncio thread's
+        self._link: NativeLink  # the asyncio thread's; there is none where asyncssh is missing
 
     def begin(self) -> None:
         """Connect. On the reactor."""
@@ -52,13 +52,17 @@ class NativeConnection(ConnectionActor):
             self._later(self.way.connect_timeout + _GRACE, self._take_too_long)
 
     def _begin_there(self, tell: Any) -> None:
-        from ._native_link import NativeLink  # here: it loads asyncssh, and that takes time
-
         def tell_if_there(message: Any) -> None:
             with contextlib.suppress(pykka.ActorDeadError):  # the runtime ends
                 tell(message)
 
-        self._link = NativeLink(self._loop, self.way, self._token, tell_if_there)
+        try:
+            from ._native_link import NativeLink  # here: it loads asyncssh, and that takes time
+        except ImportError as error:
+            said = f"the native connector needs asyncssh: pip install 'regisseur[native]' ({error})"
+            tell_if_there(LinkOver(Failure.PROGRAM_MISSING, said, None))
+        else:
+            self._link = NativeLink(self._loop, self.way, self._token, tell_if_there)
 
     def on_receive(self, message: Any) -> None:
         """Let the event happen."""

@@ -58,8 +58,6 @@ def failure_of(error: Exception, trust: Trust) -> tuple[Failure, str]:
             return Failure.BUSY, said
         case asyncssh.ChannelOpenError():
             return Failure.JUMP_FAILED, said
-        case asyncssh.KeyExchangeFailed() if trust.has_keys and "host key" in said:
-            return Failure.HOST_KEY_CHANGED, said
         case asyncssh.KeyExchangeFailed() | asyncssh.ProtocolNotSupported():
             return Failure.BAD_CONFIGURATION, said
         case asyncssh.DisconnectError():

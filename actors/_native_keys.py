@@ -101,6 +101,14 @@ def _signature(stat: os.stat_result) -> tuple[int, ...]:
 
 
 _keys = HostKeys()
+_ALGORITHMS = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+)
 
 
 class Trust:
@@ -117,10 +125,21 @@ class Trust:
         self._name = ""
         self._known = Known([], [], [])
 
-    @property
-    def has_keys(self) -> bool:
-        """Whether any key of the host is known."""
-        return bool(self._known.keys)
+    def algorithms(self, host: str, port: int) -> list[str]:
+        """Which keys the host is asked for, where we know some of it; none: as asyncssh likes.
+
+        Of the kinds that we know first, but all: else a host whose new key is of another kind would just go away.
+
+        Raises:
+            OSError, ValueError: see `HostKeys.find`.
+        """
+        if self.accepts is False:
+            return []
+        known = _keys.find(self.files, key_name(host.lower(), port))
+        if not known.keys or known.authorities:
+            return []
+        ours = {algorithm.decode() for key in known.keys for algorithm in key.sig_algorithms}
+        return sorted(_ALGORITHMS, key=lambda algorithm: algorithm not in ours)
 
     def known(self, host: str, _address: str, port: int | None) -> tuple[list[asyncssh.SSHKey], ...]:
         """What asyncssh is to trust."""

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import asyncssh
@@ -28,6 +29,7 @@ from ._native_keys import Trust
 from ._native_loop import NativeLoop
 from ._native_messages import Connected, LinkOver
 from ._native_options import NativeOptions
+from ._native_proxy import ProxyCommand
 
 __all__ = ["NativeLink"]
 
@@ -57,6 +59,7 @@ class NativeLink:
         self._supervisor_over = False
         self._over = False
         self._trust = Trust()
+        self._proxy: ProxyCommand | None = None
         self._jumps: list[asyncssh.SSHClientConnection] = []  # connections to hosts that it goes over
         loop.parts.add(self)
         loop.begin(self._begin())
@@ -101,6 +104,7 @@ class NativeLink:
         """Drop it, and tell nobody: the loop ends."""
         self._over = True
         self.abort()
+        self._let_go()
 
     def descriptors(self) -> list[int]:
         """Those that the loop may not be watching."""
@@ -113,7 +117,13 @@ class NativeLink:
             async with asyncio.timeout(self._way.connect_timeout or None):
                 self._connection = await self._connect()
         except Exception as error:
-            self._end(*failure_of(error, self._trust))
+            failure, said = failure_of(error, self._trust)
+            if failure is Failure.BUSY and self._proxy is not None:
+                failure, said = Failure.JUMP_FAILED, f"ProxyCommand: {said}"
+            self._end(failure, said)
+            return
+        if self._over:
+            self._connection.abort()
             return
         self._tell(Connected())
         try:
@@ -135,14 +145,25 @@ class NativeLink:
         options = await NativeOptions.of(self._way)
         trust = self._trust
         trust.files, trust.accepts, trust.bad_keys = options.files, options.accepts, options.bad_keys
+        place = options.key_place(self._way)
         for jump in options.jumps:
             self._jumps.append(await self._jump(jump, options))
-        return await asyncssh.connect(
-            tunnel=self._jumps[-1] if self._jumps else (),
-            client_factory=lambda: _Client(self, trust),
-            known_hosts=None if trust.accepts is False else trust.known,
-            **options.for_connection(self._way),
-        )
+        algorithms = [] if place is None else trust.algorithms(*place)
+        with contextlib.ExitStack() as failing:
+            sock = None
+            if options.proxy is not None and not self._jumps:
+                self._proxy = ProxyCommand(options.proxy)
+                sock = failing.enter_context(self._proxy.socket)
+            connection = await asyncssh.connect(
+                tunnel=self._jumps[-1] if self._jumps else (),
+                sock=sock,
+                client_factory=lambda: _Client(self, trust),
+                known_hosts=None if trust.accepts is False else trust.known,
+                server_host_key_algs=algorithms or (),
+                **options.for_connection(self._way),
+            )
+            failing.pop_all()
+        return connection
 
     async def _jump(self, jump: str, options: NativeOptions) -> asyncssh.SSHClientConnection:
         try:
@@ -215,9 +236,16 @@ class NativeLink:
         if not self._over:
             self._over = True
             self._loop.parts.discard(self)
-            for jump in reversed(self._jumps):
-                jump.abort()
-            self._tell(message)
+            said = self._let_go()
+            self._tell(replace(message, said=f"{said}\n{message.said}".strip()))
+
+    def _let_go(self) -> str:
+        """End what it goes over; returns what that has to say."""
+        jumps, self._jumps = self._jumps, []
+        for jump in reversed(jumps):
+            jump.abort()
+        proxy, self._proxy = self._proxy, None
+        return "" if proxy is None else proxy.end()
 
 
 class _Client(asyncssh.SSHClient):

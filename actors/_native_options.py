@@ -74,6 +74,8 @@ class NativeOptions:
         """What is wrong with our key files."""
         self.jumps: list[str] = []
         """Hosts to go over, as ProxyJump has them."""
+        self.proxy: str | None = None
+        """A command for a shell that connects to the host (ProxyCommand)."""
         self._users_files = _users_files(options)
         self._needs_name = _any_needs_name(self._users_files) or any("%" in value for _, value in self._settings())
         self._keys, self._publics = self._load_keys()
@@ -117,8 +119,17 @@ class NativeOptions:
         for variable in base.config.get("SetEnv") or []:
             name, _, value = os.fsencode(variable).partition(b"=")
             self._environment[name] = value
+        self.proxy = base.config.get("ProxyCommand")
         if isinstance(base.tunnel, str):
             self.jumps = base.tunnel.split(",")
+
+    def key_place(self, way: Way) -> tuple[str, int] | None:
+        """What the host is called in files of keys, and its port; None: the user says which keys to ask it for."""
+        config = self._base.config
+        if config.get("HostKeyAlgorithms"):
+            return None
+        host = config.get("HostKeyAlias") or config.get("Hostname") or way.address.rpartition("@")[2]
+        return host, self._base.port
 
     def for_connection(self, way: Way) -> dict[str, Any]:
         """Arguments of asyncssh.connect, for one connection by *way*."""
@@ -128,6 +139,7 @@ class NativeOptions:
             "host": host,
             "username": user if at else (),
             "options": base,
+            "proxy_command": None,  # see `proxy`
             "env": self._environment,
             "send_env": [],  # these are among those
         }

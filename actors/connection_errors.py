@@ -170,10 +170,10 @@ class JumpFailedError(ConnectionFailedError):
 
 
 class ConnectorMissingError(ConnectionFailedError):
-    """There is no such program as the connector on this machine."""
+    """There is no such program as the connector on this machine, or no asyncssh for the native one."""
 
     what = "the program to connect with cannot be started"
-    advice = "Install OpenSSH's client, or name another connector by the parameter ssh."
+    advice = "Install it, or name another connector by the parameter ssh or connector."
 
 
 class TaktukMissingError(ConnectionFailedError):

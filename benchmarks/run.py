@@ -240,8 +240,10 @@ def ssh_cases(hosts: int, processes: int) -> list[Case]:
             [
                 ours("ssh", hosts, "first", "native"),
                 Program("regisseur, by ssh", ours("ssh", hosts, "first").argv),
+                Program("regisseur, by ssh, curve25519", ours("ssh", hosts, "first", "lab").argv),
                 python("asyncssh alone", "ssh_asyncssh", hosts, "first"),
                 python("the same, curve25519 only", "ssh_asyncssh", hosts, "first", "curve25519"),
+                python("asyncssh with two sessions, as ours", "ssh_asyncssh", hosts, "first", "guarded"),
             ],
             per=hosts,
             extra=("tree",),

@@ -1,6 +1,6 @@
 """Scripts in the manner of Execo's users, with only the imports changed: commands on hosts, and groups of them.
 
-Each runs over the stub, and over ssh and a real server where there is one.
+Each runs over the stub, and where there is a real server over shared connections of ssh and by asyncssh.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pytest
 
 from hosts import STUB_PARAMS
 from scripts import play
+from sshd import params_of
 
 Perform = Callable[..., list[str]]
 
@@ -23,10 +24,15 @@ hosts = ["127.0.0.1", "localhost"]
 """
 
 
-@pytest.fixture(scope="module", params=["stub", pytest.param("ssh", marks=pytest.mark.requires_sshd)])
+_OVER_SSH = [pytest.param(way, marks=pytest.mark.requires_sshd) for way in ("shared connection", "native")]
+
+
+@pytest.fixture(scope="module", params=["stub", *_OVER_SSH])
 def params(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Connection parameters for this machine."""
-    return STUB_PARAMS if request.param == "stub" else dict(request.getfixturevalue("sshd").connection_params)
+    if request.param == "stub":
+        return STUB_PARAMS
+    return {**request.getfixturevalue("sshd").connection_params, **params_of(request.param)}
 
 
 @pytest.fixture

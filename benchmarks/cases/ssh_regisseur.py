@@ -1,4 +1,4 @@
-"""Remote("true") on N hosts by regisseur. usage: N first|second [native]"""
+"""Remote("true") on N hosts by regisseur. usage: N first|second [native|lab]"""
 
 import sys
 
@@ -12,6 +12,8 @@ count, which = int(sys.argv[1]), sys.argv[2]
 params = {"user": USER, "port": int(PORT), "keyfile": KEY, "connect_window": 64}
 if sys.argv[3:] == ["native"]:
     params["connector"] = "native"
+elif sys.argv[3:] == ["lab"]:
+    params["lab_network"] = True  # keys are exchanged as asyncssh does it with this sshd
 Process("/bin/true").run()
 Remote("true", ["127.0.0.254"], params).run()  # so that all that is made once is there
 before = tree_cpu()

@@ -19,7 +19,7 @@ from regisseur.actors._ssh_process import SshProcess
 from regisseur.actors.connection_errors import ConnectionLostError, HostBusyError, RefusedError
 from regisseur.actors.remote import Remote
 from regisseur.actors.runtime import Runtime
-from sshd import WAYS, Sshd
+from sshd import Sshd, params_of
 
 pytestmark = [pytest.mark.requires_sshd, pytest.mark.usefixtures("stage")]
 
@@ -32,7 +32,7 @@ def start_sshd(request: pytest.FixtureRequest, start_sshd: Start) -> Start:
 
     def start(**options: Any) -> Sshd:
         server = start_sshd(**options)
-        server.more_params = WAYS[request.param]
+        server.more_params = params_of(request.param)
         return server
 
     return start

@@ -23,7 +23,7 @@ from regisseur.actors.exception import ProcessesFailed
 from regisseur.actors.known_hosts import forget_host_keys
 from regisseur.actors.port_forwarder import PortForwarder
 from regisseur.actors.remote import Remote
-from sshd import WAYS, Sshd
+from sshd import WAYS, Sshd, params_of
 
 pytestmark = [pytest.mark.requires_sshd, pytest.mark.usefixtures("stage")]  # its end closes shared connections
 
@@ -34,7 +34,7 @@ AT_ONCE = 5.0
 @pytest.fixture(params=WAYS)
 def params(request: pytest.FixtureRequest, sshd: Sshd) -> dict[str, Any]:
     """Connection parameters for the server."""
-    return {**sshd.connection_params, **WAYS[request.param]}
+    return {**sshd.connection_params, **params_of(request.param)}
 
 
 @pytest.fixture
@@ -213,7 +213,7 @@ def test_a_host_that_was_deployed_anew_is_refused_until_its_key_is_forgotten(
     way: str, start_sshd: Callable[..., Sshd]
 ) -> None:
     server = start_sshd()
-    params = {**server.connection_params, "idle_timeout": 0, **WAYS[way]}
+    params = {**server.connection_params, "idle_timeout": 0, **params_of(way)}
     first = run("true", server.address, params)
     assert (first.ok, first.stderr) == (True, "")
     assert server.known_hosts.read_text().startswith(f"[{server.address}]:{server.port} ")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regisseur.protocols.ssh_words import ssh_options
+from regisseur.protocols.ssh_words import jump_words, ssh_options
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,25 @@ def test_nothing_else_is_raised_whatever_the_words_are(words: list[str]) -> None
     with contextlib.suppress(ValueError):
         options = ssh_options(words)
         assert all(key and value for key, value in options.settings)
+
+
+@pytest.mark.parametrize(
+    ("jump", "words"),
+    [
+        ("gateway", ("", "gateway", None)),
+        (" me@gateway:2222", ("me", "gateway", 2222)),
+        ("ssh://me@gateway:2222", ("me", "gateway", 2222)),
+        ("ssh://gateway/", ("", "gateway", None)),
+        ("me@example.org@gateway", ("me@example.org", "gateway", None)),
+        ("[::1]:22", ("", "::1", 22)),
+        ("me@[fe80::1%eth0]", ("me", "fe80::1%eth0", None)),
+    ],
+)
+def test_a_host_to_go_over(jump: str, words: tuple[str, str, int | None]) -> None:
+    assert jump_words(jump) == words
+
+
+@pytest.mark.parametrize("jump", ["", "me@", "gateway:ssh", "::1", "a/b"])
+def test_what_is_no_host_to_go_over_is_refused(jump: str) -> None:
+    with pytest.raises(ValueError, match="no host to go over"):
+        jump_words(jump)

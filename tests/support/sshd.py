@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import getpass
+import importlib.util
 import os
 import shutil
 import signal
@@ -21,7 +22,7 @@ from typing import Any
 
 import pytest
 
-__all__ = ["WAYS", "Sshd"]
+__all__ = ["WAYS", "Sshd", "params_of"]
 
 _DEADLINE = 10.0
 _PR_SET_PDEATHSIG = 1
@@ -33,6 +34,13 @@ WAYS: dict[str, dict[str, Any]] = {
     "native": {"connector": "native"},
 }
 """Connection parameters of each way to connect."""
+
+
+def params_of(way: str) -> dict[str, Any]:
+    """Connection parameters of one of them; the test is left out where that needs what is not installed."""
+    if way == "native" and importlib.util.find_spec("asyncssh") is None:
+        pytest.skip("needs asyncssh, to connect without ssh: pip install 'regisseur[native]'")
+    return WAYS[way]
 
 
 class Sshd:

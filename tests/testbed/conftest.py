@@ -11,7 +11,7 @@ import pytest
 from bed import Bed
 from machine import Machine
 from regisseur.actors.runtime import Runtime, use_runtime
-from sshd import WAYS
+from sshd import WAYS, params_of
 
 _COUNT = 20
 _AT_ONCE = 2 * 5.0
@@ -60,4 +60,4 @@ def usual(bed: Bed, stage: Runtime, tmp_path: Path) -> dict[str, Any]:
 @pytest.fixture(params=WAYS)
 def params(request: pytest.FixtureRequest, usual: dict[str, Any]) -> dict[str, Any]:
     """The same, for each way to connect."""
-    return {**usual, **WAYS[request.param]}
+    return {**usual, **params_of(request.param)}
