@@ -43,7 +43,7 @@ from ..protocols.shell_line import CommandError
 from ..protocols.ssh_failure import Failure, classify
 from ..protocols.taktuk import EventReader, close_input, execute, rank_set, send_input
 from ..protocols.taktuk_tree import SUPERVISOR, node_command, node_order, node_supervisor, node_token
-from ._process_rule import BrokenOff, Withdrawn
+from ._process_rule import BrokenOff, KillWanted, Withdrawn
 from ._taktuk_rule import (
     Effect,
     GatewayGone,
@@ -239,11 +239,13 @@ class TaktukTree(Actor):
         error = self._given_up or GatewayLostError("taktuk", f"{self.rule.said()}\n{said}".strip())
         running, self._running = self._running, {}
         self._by_node.clear()
-        for process in running:
-            self._break_off(process, error)
         requests, self._requests = self._requests, []
-        for request in requests:
-            self._break_off(request.process, error)
+        for process in (*running, *(request.process for request in requests)):
+            if self.actor_runtime.running:
+                self._break_off(process, error)
+            else:  # it ends us, and all that it has started
+                self._tell(process, KillWanted(signal.SIGTERM, None, sent=True))
+                self._tell(process, Withdrawn(time.time()))
         self._log("taktuk.ended" if self.closing else "taktuk.lost", error=str(error))
         self._gateway.tree_over(self, error)
         self.actor_runtime.bus.retire(self)

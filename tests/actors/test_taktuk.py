@@ -28,6 +28,7 @@ from regisseur.actors.exception import ConfigurationError
 from regisseur.actors.host import Host
 from regisseur.actors.process import ProcessOutputHandler
 from regisseur.actors.remote import Remote
+from regisseur.actors.runtime import Runtime, use_runtime
 from regisseur.actors.taktuk import TaktukGateway, TaktukRemote
 from trees import wait_until
 
@@ -204,6 +205,14 @@ def test_a_kill_in_the_moment_of_the_start_is_never_lost() -> None:
         assert action.wait(DEADLINE).ended
         assert {process.exit_code for process in action.processes} <= {None, -15}
         assert errors(action) == [type(None)] * 5
+
+
+def test_the_end_of_the_runtime_kills_commands() -> None:
+    with Runtime("other") as runtime, use_runtime(runtime):
+        action = remote("echo begun; sleep 1000").start()
+        assert len(list(action.expect("begun", timeout=DEADLINE))) == 5
+
+    assert {(process.ended, process.killed, process.error) for process in action.processes} == {(True, True, False)}
 
 
 def test_a_timeout_ends_what_ignores_sigterm_by_sigkill(monkeypatch: pytest.MonkeyPatch) -> None:
