@@ -90,6 +90,7 @@ class Child:
 
     __slots__ = (
         "address",
+        "begun",
         "chunk",
         "closing_input",
         "diverted",
@@ -149,6 +150,8 @@ class Child:
         """Takes the trailer of a remote command off its last bytes."""
         self.reported: int | None = None
         """The status that the trailer told."""
+        self.begun = False
+        """Its actor was told that the remote command begins."""
         self.seen = 0
         """Chunks of output, where there is a trailer to look for."""
         self.trailer_stream = STDERR

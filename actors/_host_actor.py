@@ -17,7 +17,6 @@ ran over it has failed.
 from __future__ import annotations
 
 import contextlib
-import random
 import signal
 import threading
 import time
@@ -30,7 +29,7 @@ import pykka
 
 from ..protocols.messages import OpenSession, SessionEnded, SessionOpened, SessionRefused, SignalSession
 from ..protocols.ssh_failure import Failure, classify, is_worth_a_retry
-from ._connect_window import ConnectWindow
+from ._connect_window import connect_window, pause_before
 from ._connection import Close, ConnectionActor, Over, Ready, Way
 from ._control_sockets import ControlSockets
 from ._process_rule import BrokenOff, Withdrawn
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["HostActor", "host_address"]
 
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL})
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0  # seconds between two tries to connect, before they are made unequal
 _FIRST_FLIGHT = 8  # sessions that are asked for before the first is there
 _MOST_REFUSALS = 20  # in a row, by a connection that has taken sessions before
 _AT_ONCE = 4  # connections to one host that are being made at once
@@ -282,15 +280,13 @@ class HostActor(Actor):
         self._fail_waiting(error)
 
     def _connect_later(self) -> None:
-        """Wait longer each time, each host another time, so that they do not all come again at once."""
-        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (self._tries - 1)) * random.uniform(0.5, 1.5)
         self._connecting += 1
 
         def again() -> None:
             self._connecting -= 1
             self._serve()
 
-        self.actor_runtime.call_later(pause, again)
+        self.actor_runtime.call_later(pause_before(self._tries), again)
 
     def _fail_waiting(self, error: BaseException) -> None:
         waiting, self._waiting = self._waiting, deque()
@@ -330,7 +326,7 @@ class _Hosts:
     def __init__(self, runtime: Runtime) -> None:
         self.addresses: dict[Way, str] = {}
         self.lock = threading.Lock()
-        self.window = ConnectWindow()
+        self.window = connect_window(runtime)
         self.sockets = ControlSockets()
         runtime.on_stop(self.sockets.remove)
 

@@ -4,7 +4,7 @@ Owns: every child, its pipes and its pidfd; the guardian. No other part of the
 program starts a process that belongs to an experiment.
 Takes: SpawnProcess, SignalProcess, WriteInput, CloseInput, PauseOutput,
 ResumeOutput, `Divert`, `Redirect`, `Feed`, AttachSession, DetachSession.
-Tells the process actor: ProcessSpawned, SpawnFailed, OutputRead, OutputSpooled,
+Tells the process actor: ProcessSpawned, SpawnFailed, CommandBegun, OutputRead, OutputSpooled,
 OutputEnded, InputFailed, ProcessExited; and, when it ends all of them by itself,
 `KillWanted` and `ForceDue`.
 Lives on the reactor and never blocks, but for the moment in which a child is
@@ -39,6 +39,7 @@ from ..protocols.messages import (
     STDOUT,
     AttachSession,
     CloseInput,
+    CommandBegun,
     DetachSession,
     InputFailed,
     OutputEnded,
@@ -268,6 +269,9 @@ class IoActor(Actor):
         if stream == child.trailer_stream:
             assert child.trailer is not None
             data = child.trailer.feed(data)
+            if child.trailer.begun and not child.begun:
+                child.begun = True
+                self.tell(child.address, CommandBegun())
         if data:
             self.tell(child.address, OutputRead(stream, data))
 

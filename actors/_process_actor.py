@@ -2,7 +2,7 @@
 
 Owns: the `ProcessLife` (its rule) and the streams of that run.
 Takes: from the I/O actor the facts of `protocols.messages`; from its handle
-`KillWanted`, `Write`, `CloseStdin`; its own timers; from a worker `Drained`.
+`KillWanted`, `Write`, `CloseStdin`, `Feed`; its own timers; from a worker `Drained`.
 Tells the I/O actor: SignalProcess, WriteInput, CloseInput, PauseOutput,
 ResumeOutput, Divert (its handle has sent SpawnProcess). Sets the future of the run when it is over,
 and all that is to be told of it has been told to the log.
@@ -62,6 +62,7 @@ from ._process_rule import (
 from ._process_text import warn, worth_a_warning
 from .actor import Actor
 from .journal import current_journal
+from .shared_input import Feed
 
 if TYPE_CHECKING:
     from ._reactor import Timer
@@ -278,6 +279,12 @@ class ProcessActor(Actor):
             journal.event("process.close-stdin", actor=self.actor_address)
         self._tell_io(CloseInput(self.actor_address))
 
+    def _feed(self, message: Feed) -> None:
+        if self._early is None:
+            self._tell_io(message)
+        else:
+            self._early.append(message)
+
     # -- effects ---------------------------------------------------------------------
 
     def _do(self, effects: list[Effect]) -> None:
@@ -362,6 +369,7 @@ _HANDLERS: dict[type, Callable[[ProcessActor, Any], None]] = {
     ForceDue: ProcessActor._timer,
     Write: ProcessActor._write,
     CloseStdin: ProcessActor._close_stdin,
+    Feed: ProcessActor._feed,
     Connecting: ProcessActor._connecting,
     BrokenOff: ProcessActor._broken_off,
     Withdrawn: ProcessActor._broken_off,

@@ -221,6 +221,8 @@ class ProcessLife:
         return effects
 
     def _spawned(self, event: ProcessSpawned) -> list[Effect]:
+        if self.state == "running":  # a connector was refused, and is followed by another
+            self.pid = event.pid
         if self.state not in ("starting", "connecting"):
             return _NONE
         before, self.state = self.state, "running"

@@ -1,53 +1,21 @@
-"""The actors of processes on other hosts: what is different from those of this machine.
+"""SessionActor: one run of a command over a connection that its host's actor holds.
 
-`ConnectorActor`: the process is a connector of its own (``ssh host command``);
-its end may tell of the connection rather than of the command.
-`SessionActor`: the command runs over a connection that its host's actor holds;
-there is no process of this machine.
-
-The handle, an `SshProcess`, knows how to read what the connector says
-(`connection_error`).
+There is no process of this machine.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..protocols.messages import STDERR, STDOUT, OpenSession, OutputRead, ProcessExited, SignalSession
+from ..protocols.messages import OpenSession, SignalSession
 from ._process_actor import ProcessActor
-from ._process_rule import BrokenOff, Connecting
+from ._process_rule import Connecting
 
 if TYPE_CHECKING:
     from ._run import Run
 
-__all__ = ["ConnectorActor", "SessionActor"]
-
-_CONNECTION_FAILED = 255
-"""With this ssh ends when it could not connect, or has lost the connection."""
-_TAIL = 8192  # bytes of stderr that are looked at
-
-
-class ConnectorActor(ProcessActor):
-    """See the module."""
-
-    def __init__(self, run: Run) -> None:
-        super().__init__(run)
-        self._said = b""  # the end of its stderr, whether the user wants it kept or not
-
-    def on_receive(self, message: Any) -> None:
-        """Let the event happen."""
-        if type(message) is OutputRead and message.stream == STDERR:
-            self._said = (self._said + message.bulk)[-_TAIL:]
-        super().on_receive(message)
-
-    def _judged(self, message: ProcessExited) -> ProcessExited | BrokenOff:
-        run = self._run
-        if message.status != _CONNECTION_FAILED or message.reported:
-            return message
-        said = self._said.decode(errors="replace")
-        error = run.process.connection_error(said, ran=run.streams[STDOUT].size > 0)  # type: ignore[attr-defined]  # an SshProcess
-        return message if error is None else BrokenOff(message.at, error)
+__all__ = ["SessionActor"]
 
 
 class SessionActor(ProcessActor):

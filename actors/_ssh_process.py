@@ -14,9 +14,10 @@ from ..protocols.command import prlimit_argv, str_from_cmdline
 from ..protocols.remote_shell import detached, wrapped
 from ..protocols.ssh_failure import classify
 from ._connection import Way
+from ._connector_actor import ConnectorActor, Tries
 from ._host_actor import host_address
 from ._process import Process
-from ._remote_actor import ConnectorActor, SessionActor
+from ._remote_actor import SessionActor
 from .config import refuse_old_arguments
 from .connection_errors import error_for, lost_error
 from .connection_params import AnyConnectionParams, ConnectionParams
@@ -132,7 +133,11 @@ class SshProcess(Process):
             run.spawn["token"] = self._token
         # A connector may well be a script, whose shell waits for what it has started; or it runs the command itself.
         run.descendants = self.kill_subprocesses is not False
-        return ConnectorActor(run)
+        return ConnectorActor(run, self._tries() if self._wrapped else None)
+
+    def _tries(self) -> Tries:
+        params = self._params
+        return Tries(self.host.address, params.connect_window, params.connect_retries, params.connect_timeout)
 
     def _argv(self) -> Sequence[str]:
         if self._is_multiplexed:

@@ -147,6 +147,18 @@ class HostBusyError(ConnectionFailedError):
     what = "it closed the connection before it knew who comes"
     advice = "Too many connect at once: see MaxStartups of its sshd, lower connect_window or raise connect_retries."
 
+    def __init__(self, host: str, said: str = "", too_much_input: int | None = None) -> None:
+        super().__init__(host, said)
+        self.args = (host, said, too_much_input)
+        self.too_much_input = too_much_input
+        """It was not tried again because more than so many bytes had been given for stdin; None: it was."""
+
+    def __str__(self) -> str:
+        if self.too_much_input is None:
+            return super().__str__()
+        limit = f"more than {self.too_much_input >> 20} MiB had been given for stdin already, which are not kept"
+        return f"{super().__str__()} It was not tried again: {limit}. Write when the command runs, or give it a file."
+
 
 class BadKeyFileError(ConnectionFailedError):
     """It does not let the user in, and a key file could not be used."""

@@ -85,7 +85,7 @@ class SharedInput:
         assert runtime is not None, "it has started"
         self._wakes = runtime.bus.call
         with contextlib.suppress(pykka.ActorDeadError):  # the runtime has been stopped, and the process with it
-            runtime.bus.tell(runtime.io_address, Feed(run.address, InputReader(self, self._begin)))
+            runtime.bus.tell(run.address, Feed(run.address, InputReader(self, self._begin)))
 
     def close(self) -> None:
         """Remove the temporary file, when no process reads any more."""
@@ -137,11 +137,15 @@ class SharedInput:
 class InputReader:
     """How far one process has come. Belongs to the reactor."""
 
-    __slots__ = ("_input", "_offset")
+    __slots__ = ("_begin", "_input", "_offset")
 
     def __init__(self, source: SharedInput, offset: int) -> None:
         self._input = source
-        self._offset = offset
+        self._begin = self._offset = offset
+
+    def begin_anew(self) -> None:
+        """The process that has read of it is followed by another."""
+        self._offset = self._begin
 
     def next(self, when_more: Callable[[], None]) -> bytes | None:
         """Return the next block, as `SharedInput.take`."""
@@ -152,7 +156,7 @@ class InputReader:
 
 
 class Feed:
-    """Let a process read from *source*. To: the I/O actor. No answer; it ends when the process does.
+    """Let a process read from *source*. To: its actor, and on to the I/O actor. No answer; it ends with the process.
 
     Not a registered message: it hands over an object, inside this process.
     """

@@ -13,6 +13,7 @@ __all__ = [
     "STDOUT",
     "AttachSession",
     "CloseInput",
+    "CommandBegun",
     "DetachSession",
     "InputFailed",
     "OpenSession",
@@ -114,6 +115,11 @@ class SpawnFailed:
     reason: str
     filename: str | None
     at: float
+
+
+@message("process.begun")
+class CommandBegun:
+    """A wrapped command has said that it begins, so the connection stands (see `remote_shell`). From: the I/O actor."""
 
 
 @message("process.output", bulk=True)

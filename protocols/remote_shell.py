@@ -18,6 +18,9 @@ No sh has a message for SIGINT and SIGPIPE. Status 130 is taken for SIGINT, sinc
 programs that exit so were interrupted too, and 141 for an exit, since mostly it
 comes of a shell's pipefail.
 
+A wrapped command with a connection of its own (*watch*) says on stderr, in the same way, that it begins: what is there
+before is the connector's, and one that fails before has run nothing.
+
 Signals that reach the wrapper by its process group do not end it: they are
 trapped, not ignored, so that the command gets them as usual.
 """
@@ -71,6 +74,7 @@ exit $s
 _START_WATCHER = r"""
 i=${0#regisseur:}; i=${i%;};
 s=$(command -v setsid);
+printf "\036regisseur:%sb\036" "${0#regisseur:}" >&2;
 $s /bin/sh -c "$2" regisseur-watcher "${i%.*}" "${i#*.}" $$ $PPID </dev/null >/dev/null 2>&1 &
 """
 
@@ -85,7 +89,7 @@ echo "$p"
 _DETACHED_CHILD = 'echo $$; exec >/dev/null; exec "${SHELL:-/bin/sh}" -c "$1"'
 
 _TOKEN = re.compile(r"[0-9a-f]+\.[0-9]+")
-_END_OF_TRAILER = re.compile(rb"([sx])([0-9]{3})\x1e")
+_END_OF_TRAILER = re.compile(rb"(?:([sx])([0-9]{3})|b)\x1e")
 _SIGNALS = 128
 
 
@@ -134,7 +138,7 @@ def _watching() -> tuple[str, str]:
 
 
 class TrailerFilter:
-    """Takes what a wrapped command writes to stderr, in whatever pieces, and takes the trailer out.
+    """Takes what a wrapped command writes to stderr, in whatever pieces, and takes out the trailer and the beginning.
 
     The trailer is the end of it, but for what processes write that the command has left in the background.
 
@@ -142,12 +146,14 @@ class TrailerFilter:
         token: that was given to `wrapped`.
     """
 
-    __slots__ = ("_begin", "_held", "_status")
+    __slots__ = ("_begin", "_held", "_status", "begun")
 
     def __init__(self, token: str) -> None:
         self._begin = f"\x1eregisseur:{token};".encode()
         self._held = b""
         self._status: int | None = None
+        self.begun = False
+        """The command has said that it begins; one without *watch* never does."""
 
     def feed(self, data: bytes) -> bytes:
         """What may be passed on now: all but what could be the beginning of the trailer."""
@@ -178,8 +184,11 @@ class TrailerFilter:
             if end is None:
                 at += 1
             else:
-                status = int(end[2])
-                self._status = _SIGNALS - status if end[1] == b"s" else status
+                if end[1] is None:
+                    self.begun = True
+                else:
+                    status = int(end[2])
+                    self._status = _SIGNALS - status if end[1] == b"s" else status
                 data = data[:at] + data[end.end() :]
             at = data.find(self._begin, at)
         return data
@@ -188,4 +197,4 @@ class TrailerFilter:
         size = len(self._begin)
         if len(data) <= size:
             return self._begin.startswith(data)
-        return data.startswith(self._begin) and re.fullmatch(rb"[sx][0-9]{0,3}", data[size:]) is not None
+        return data.startswith(self._begin) and re.fullmatch(rb"[sx][0-9]{0,3}|b", data[size:]) is not None

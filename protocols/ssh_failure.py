@@ -79,7 +79,7 @@ _KNOWN: list[tuple[Failure, re.Pattern[str]]] = [
         _any(
             r"exchange_identification: (?:Connection closed|read: Connection reset|write: )",
             r"^Connection (?:closed|reset) by (?!UNKNOWN)\S+(?: port \d+)?$",
-            _CONNECT + r"Connection reset",
+            _CONNECT + r"(?:Connection reset|Resource temporarily unavailable)",
             r"^Exceeded MaxStartups",
             r"^Not allowed at this time",
         ),

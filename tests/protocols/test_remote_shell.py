@@ -353,6 +353,24 @@ def test_only_what_may_be_a_trailer_is_held_back() -> None:
     assert filtered.finish() == (b"", None)
 
 
+@given(st.binary(max_size=20), st.binary(max_size=20), st.lists(st.integers(0, 60)))
+def test_the_beginning_of_a_command_is_taken_out_and_told(before: bytes, after: bytes, cuts: list[int]) -> None:
+    data = before + b"\x1eregisseur:0a.1;b\x1e" + after
+    cuts = sorted(min(cut, len(data)) for cut in cuts)
+    filtered = TrailerFilter("0a.1")
+
+    got = b"".join(filtered.feed(data[a:b]) for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True))
+
+    assert (before + after, None) == (got + filtered.finish()[0], filtered.finish()[1])
+    assert filtered.begun
+
+
+def test_a_command_with_a_connection_of_its_own_says_that_it_begins(host: Host) -> None:
+    silent, told = (host.run("exit 3", watch=watch).communicate(timeout=20)[1] for watch in (False, True))
+
+    assert (b"", f"\x1eregisseur:{TOKEN};b\x1e".encode()) == (silent, told)
+
+
 def test_what_comes_after_the_trailer_is_passed_on() -> None:
     filtered = TrailerFilter("0a.1")
 

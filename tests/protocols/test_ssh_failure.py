@@ -42,6 +42,7 @@ def test_there_is_a_sample_of_each_way_to_fail() -> None:
         ("kex_exchange_identification: write: Broken pipe", Failure.BUSY),
         ("Connection closed by 10.0.0.1 port 22", Failure.BUSY),
         ("ssh: connect to host n1 port 22: Connection reset by peer", Failure.BUSY),
+        ("ssh: connect to host n1 port 22: Resource temporarily unavailable", Failure.BUSY),
         ("Not allowed at this time", Failure.BUSY),
         ("user@n1: Permission denied (publickey,gssapi-keyex,gssapi-with-mic).", Failure.PERMISSION_DENIED),
         ("Permission denied (publickey).", Failure.PERMISSION_DENIED),
