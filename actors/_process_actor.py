@@ -279,7 +279,7 @@ class ProcessActor(Actor):
             journal.event("process.close-stdin", actor=self.actor_address)
         self._tell_io(CloseInput(self.actor_address))
 
-    def _feed(self, message: Feed) -> None:
+    def _pass_feed(self, message: Feed) -> None:
         if self._early is None:
             self._tell_io(message)
         else:
@@ -369,7 +369,7 @@ _HANDLERS: dict[type, Callable[[ProcessActor, Any], None]] = {
     ForceDue: ProcessActor._timer,
     Write: ProcessActor._write,
     CloseStdin: ProcessActor._close_stdin,
-    Feed: ProcessActor._feed,
+    Feed: ProcessActor._pass_feed,
     Connecting: ProcessActor._connecting,
     BrokenOff: ProcessActor._broken_off,
     Withdrawn: ProcessActor._broken_off,
