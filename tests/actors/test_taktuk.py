@@ -285,6 +285,23 @@ def test_a_node_that_dies_fails_only_its_own_processes_and_comes_back() -> None:
     assert {type(process.error_reason) for process in action.processes if not process.ok} == {ConnectionLostError}
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_a_lost_node_had_not_begun_is_run_again_only_if_that_is_wanted(restart: bool) -> None:
+    params = {**PARAMS, "taktuk_options": ("-s", "-d", "-1")}
+    engines = said(remote("echo $PPID", params=params).run(DEADLINE))
+    os.kill(int(engines[2]), signal.SIGSTOP)
+    action = remote("echo $STUB_HOST", params=params, restart_unstarted=restart).start()
+    stuck = action.processes[2]
+    for process in action.processes:
+        if process is not stuck:
+            assert process.wait(DEADLINE).ok
+    os.kill(int(engines[2]), signal.SIGKILL)
+    action.wait(DEADLINE)
+
+    assert stuck.ok is restart
+    assert (type(stuck.error_reason), stuck.stdout) == ((type(None), "n3\n") if restart else (ConnectionLostError, ""))
+
+
 def test_those_behind_a_lost_node_are_connected_again_by_themselves() -> None:
     chain = {**PARAMS, "taktuk_options": ("-s", "-d", "1")}
     with TaktukGateway(HOSTS, chain) as gateway:
