@@ -1,7 +1,10 @@
 """ChainActor: one host of a `ChainPut`. Its process is led as that of a `Put`, but what runs there is a hop.
 
-Owns: the command that is the hop, and those that feed it. Its `ChainLeader` says what the hop is to do. Where there
-can be no hop, for want of python3, all goes on as a `Put`.
+Owns: the command that is the hop, and those that feed it. Its `ChainLeader` says what the hop is to do.
+
+Where there can be no hop, for want of python3, all goes on as a `Put`; but if there is a program by which the host can
+connect to a hop, it is a leaf: each step of the `Put` then fetches its stream from one. A step that fails so is done
+again with another hop, and with the connection of commands when there is none.
 
 Lives on the reactor, as its leader does.
 """
@@ -13,13 +16,15 @@ import functools
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from ..protocols.chain_leaf import LEAF_COMMAND, leaf_input
 from ..protocols.transfer import NO_PYTHON, NO_TAR, Answers, Target, answers, feed_step, hop_step, pack_step
-from ._chain_leader import Lines, order
+from ._chain_leader import Lines, order, write_unlogged
 from ._chain_program import BOOT, program_input
 from ._redirect import Redirect
 from ._transfer_actor import LOST, PutActor
 from ._transfer_errors import TransferError
-from ._transfer_rule import CommandEnded, Finish, UseScp
+from ._transfer_rule import CommandEnded, Finish, Send, UseScp
+from ._transfer_source import Part
 
 if TYPE_CHECKING:
     from ._chain_process import ChainProcess
@@ -41,6 +46,10 @@ class ChainActor(PutActor):
         self._number = -1
         self._feeder: Process | None = None
         self._is_put = False
+        self._tools: list[str] = []
+        self._is_leaf = False
+        self._upstreams: list[Any] | None = None  # of a leaf; None: it has not begun
+        self._taken: Any = None  # the upstream that its step takes from
 
     # -- the hop -------------------------------------------------------------------------
 
@@ -63,6 +72,10 @@ class ChainActor(PutActor):
     def place_told(self, said: Answers) -> None:
         """The host has told where files go."""
         self._place = said.place or self._place
+
+    def tool_told(self, name: str) -> None:
+        """The host has a program by which it could be a leaf."""
+        self._tools.append(name)
 
     def said(self, number: int, words: dict[str, Any]) -> None:
         """The hop has said something."""
@@ -91,6 +104,8 @@ class ChainActor(PutActor):
             self.tell_journal("chain.from", upstream=name)
 
     def _hop_ended(self, number: int, command: Process) -> None:
+        if command.exit_code == NO_PYTHON and self._tools and not self._run.life.killed:
+            self._become_leaf()  # before the leader thinks that nobody more is to come
         self._leader.leave(number)
         self._end_feed()
         reason = command.error_reason
@@ -98,14 +113,24 @@ class ChainActor(PutActor):
         if self._chain_process.hop.placed and not self._run.life.killed:
             self._carry_out(Finish(0))
         elif command.exit_code == NO_PYTHON:
-            self._chain_process.hop.kind = "put"
             self._is_put = True
-            self._carry_out(self._course.begin())
+            if self._is_leaf:
+                self._leader.said(self._number, {"say": "ready", "address": "", "port": 0, "client": ""})
+            else:
+                self._chain_process.hop.kind = "put"
+                self._carry_out(self._course.begin())
         elif command.exit_code == NO_TAR:
             self._chain_process.hop.kind = "scp"
             self._carry_out(UseScp())
         else:
             self._went(CommandEnded(command.exit_code, error, lost=isinstance(error, LOST)))
+
+    def _become_leaf(self) -> None:
+        process = self._chain_process
+        process.hop.kind = self._tools[0]
+        self._is_leaf = True
+        host = process.host.address
+        self._number = self._leader.enter(self, process.rank, host, self._plan, self.actor_runtime, leaf=True)
 
     def _go_on(self) -> None:
         """After a connection that has broken: there is no telling when the hop before will have removed what it had."""
@@ -125,6 +150,9 @@ class ChainActor(PutActor):
     def order(self, **words: Any) -> None:
         """Tell the hop."""
         command = self._command
+        if self._is_leaf:
+            self._order_leaf(words)
+            return
         if command is None:
             return
         if words["do"] == "go":
@@ -133,6 +161,15 @@ class ChainActor(PutActor):
             }
             words = {**words, **scripts}
         order(command, words)
+
+    def _order_leaf(self, words: dict[str, Any]) -> None:
+        if words["do"] not in ("follow", "feed"):
+            return
+        begun, self._upstreams = self._upstreams is not None, list(words.get("upstreams", []))
+        if not begun:
+            self._carry_out(self._course.begin())
+        elif self._taken is not None and self._taken not in self._upstreams and self._command is not None:
+            self._command.kill()
 
     def give_up(self, reason: str) -> None:
         """Nothing more can be expected of the hop."""
@@ -148,6 +185,37 @@ class ChainActor(PutActor):
         """Have the report say this."""
         self._chain_process.hop.remarks.append(text)
         self.tell_journal("chain.remark", text=text)
+
+    # -- a leaf ----------------------------------------------------------------------------
+
+    def _send(self, effect: Send) -> None:
+        if not self._upstreams or effect.offset:
+            if self._is_leaf:
+                self._tell_source("connection")
+            super()._send(effect)
+            return
+        step, upstream = self._plan.steps[effect.step], self._upstreams[0]
+        self._process._note(sum(done.size for done in self._plan.steps[: effect.step]))
+        number, address, port = upstream
+        self._tell_source(self._leader.name(number))
+        self._taken = upstream
+        command = self._process._command(LEAF_COMMAND, None)
+        self.run_command(command, functools.partial(self._leaf_ended, effect))
+        script = self._part_script(step, 0) if isinstance(step, Part) else self._pack_script(step, effect)
+        write_unlogged(command, leaf_input(self._leader.key, self._tools[0], address, port, effect.step, script))
+        command.close_stdin()
+
+    def _leaf_ended(self, effect: Send, command: Process) -> None:
+        upstream, self._taken = self._taken, None
+        if command.exit_code == 0 or command.error or self._run.life.killed:
+            self._command_ended(command)
+            return
+        if self._upstreams and self._upstreams[0] == upstream:
+            del self._upstreams[0]
+        self._leader.said(self._number, {"say": "lost", "upstream": upstream[0]})
+        if not self._upstreams:
+            self._leader.said(self._number, {"say": "dry", "segment": effect.step, "total": 0})
+        self._carry_out(Send(effect.step, again=True))
 
     # -- feeding it ------------------------------------------------------------------------
 
@@ -178,6 +246,9 @@ class _HopLines(Lines):
 
     def read_line(self, process: Any, stream: int, string: str) -> None:
         """In a worker."""
+        if string.startswith("tool "):
+            self._runtime.bus.call(functools.partial(self._actor.tool_told, string[5:]))
+            return
         said = answers(string.encode(errors="surrogateescape") + b"\n")
         if said.place:
             self._runtime.bus.call(lambda: self._actor.place_told(said))

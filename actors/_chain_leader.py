@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from .future import Future
     from .runtime import Runtime
 
-__all__ = ["QUIET", "ChainLeader", "HopSide", "Lines", "order"]
+__all__ = ["QUIET", "ChainLeader", "HopSide", "Lines", "order", "write_unlogged"]
 
 _TICK = 0.25  # seconds
 _STAY = 20.0  # seconds between words to hops that would think us dead
@@ -100,7 +100,11 @@ class Lines(ProcessOutputHandler):
 
 def order(process: Process, words: dict[str, Any], before: bytes = b"") -> None:
     """Write a line to a hop. The log is not told: there may be the key in it."""
-    data = before + json.dumps(words).encode() + b"\n"
+    write_unlogged(process, before + json.dumps(words).encode() + b"\n")
+
+
+def write_unlogged(process: Process, data: bytes) -> None:
+    """Write to the stdin of *process*, and do not tell the log."""
     process._run.unread.append(len(data))
     process._tell(Write(data, None))
 
@@ -152,9 +156,9 @@ class ChainLeader:
         self._stay_at = 0.0
         self._pipes = 0
 
-    def enter(self, side: HopSide, rank: int, name: str, plan: Plan, runtime: Runtime) -> int:
-        """A hop is being started; return its number."""
-        number = self._chain.enter(rank)
+    def enter(self, side: HopSide, rank: int, name: str, plan: Plan, runtime: Runtime, *, leaf: bool = False) -> int:
+        """A hop is being started; return its number. A *leaf* is ready when it has said so, without an address."""
+        number = self._chain.enter(rank, leaf=leaf)
         self._members[number] = _Member(side, name)
         self._names[number] = name
         self._plan, self._runtime = plan, runtime
@@ -189,6 +193,11 @@ class ChainLeader:
         ]
         report = max(_TICK, len(self._members) / _REPORTS)
         return {"role": "hop", "key": self._key.hex(), "steps": steps, "silence": _SILENCE, "report": report}
+
+    @property
+    def key(self) -> bytes:
+        """That hops have to know."""
+        return self._key
 
     def name(self, upstream: int) -> str:
         """What *upstream* is called: a host, or "head"."""

@@ -27,8 +27,9 @@ class HopReport:
     """How the files came to one host. It grows while they do."""
 
     kind: str = "python3"
-    """What took them there: "python3": a hop of the chain; "put", "scp": the host has no python3 (from 3.6 on), or no
-    tar, so that it was none, and all came over its own connection."""
+    """What took them there: "python3": a hop of the chain. Or, where there is none (from 3.6 on), the program by which
+    the host has connected to a hop: "bash", "perl", "nc", "curl". Or, where there is none of these, "put"; and "scp"
+    where there is no tar: then all came over its own connection."""
     sources: list[str] = field(default_factory=list)
     """From whom they came, in order: names of hosts, "head" (this machine), "connection" (this machine, over the
     connection of commands)."""

@@ -31,6 +31,7 @@ __all__ = [
     "HANDSHAKE",
     "HEADER",
     "PAUSE",
+    "RAW",
     "SEGMENT",
     "SEND_LIMIT",
     "Refused",
@@ -51,6 +52,7 @@ DATA, PAUSE, SEGMENT, END = 1, 2, 3, 4
 BEAT = 0.4  # seconds between signs of life
 HANDSHAKE = 5.0
 SEND_LIMIT = 60.0  # seconds after which one who takes nothing is given up
+RAW = 1 << 63  # in place of a block: one segment without frames, for who can not take them (protocols/chain_leaf.py)
 _REQUEST = struct.Struct(">IQ")
 _MAGIC = b"regisseur-chain-1\n"
 _NONCE, _PROOF = 32, 32
@@ -240,7 +242,27 @@ class Server:
                 self._strangers.release()
             with contextlib.suppress(OSError):  # it says itself, to the controller, what it misses
                 set_timeouts(link, 0, SEND_LIMIT)
-                self._send_all(link, segment, block)
+                if block == RAW:
+                    self._send_raw(link, segment)
+                else:
+                    self._send_all(link, segment, block)
+
+    def _send_raw(self, link: socket.socket, number: int) -> None:
+        """Send one segment as it is."""
+        done = 0
+        while number < self._store.count:
+            segment = self._store.hold(number, done // BLOCK, BEAT)
+            if segment is not None:
+                have = segment.have  # what of it is there is checked
+                while done < have:
+                    count = os.sendfile(link.fileno(), segment.fd, done, have - done)
+                    if not count:
+                        raise OSError("the file has become shorter")
+                    done += count
+                complete = segment.have == done and segment.complete
+                self._store.release(segment)
+                if complete:
+                    return
 
     def _send_all(self, link: socket.socket, number: int, block: int) -> None:
         buffer = memoryview(bytearray(BLOCK))

@@ -22,7 +22,17 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from ..protocols.messages import STDERR, OutputRead, ProcessExited, ProcessSpawned
-from ..protocols.transfer import NO_TAR, Answers, Target, answers, ask_step, discard_step, pack_step, part_step
+from ..protocols.transfer import (
+    NO_TAR,
+    PART_UNIT,
+    Answers,
+    Target,
+    answers,
+    ask_step,
+    discard_step,
+    pack_step,
+    part_step,
+)
 from ._process_actor import ProcessActor
 from ._process_rule import BrokenOff, Connecting, Withdrawn
 from ._redirect import FileInput, Redirect
@@ -255,17 +265,8 @@ class PutActor(TransferActor):
             member = step.member
             os.stat(member.path)  # where it has gone meanwhile, let it be known here and not from the connection
             given = FileInput(member.path, effect.offset)
-            script = part_step(
-                self._target,
-                self._place,
-                step.number,
-                member.name,
-                size=member.size,
-                mode=member.mode & 0o7777,
-                units=effect.offset >> 16,
-            )
             self._process._note(before + effect.offset, given, 1.0)
-            self._run_script(script, given)
+            self._run_script(self._part_script(step, effect.offset), given)
             return
         future = self._process.source.pack(effect.step, step, self.actor_runtime.pool)
         self.when_done(future, lambda spool: self._send_pack(step, effect, before, spool))
@@ -274,15 +275,23 @@ class PutActor(TransferActor):
         if self._run.life.killed:
             self._went(CommandEnded())
             return
-        if effect.again and not self._course.keeps:
-            self._target = dataclasses.replace(self._target, id=secrets.token_hex(8))
-        script = pack_step(self._target, self._place, keep=self._course.keeps, last=step.last, again=effect.again)
+        script = self._pack_script(step, effect)
         given = spool.input()
         if given is None:  # others were so far ahead that it has been dropped just now
             self._send(effect)
             return
         self._process._note(before, given, step.size / spool.size)
         self._run_script(script, given)
+
+    def _part_script(self, part: Part, offset: int) -> str:
+        member, mode = part.member, part.member.mode & 0o7777
+        place, units = self._place, offset // PART_UNIT
+        return part_step(self._target, place, part.number, member.name, size=member.size, mode=mode, units=units)
+
+    def _pack_script(self, pack: Pack, effect: Send) -> str:
+        if effect.again and not self._course.keeps:
+            self._target = dataclasses.replace(self._target, id=secrets.token_hex(8))
+        return pack_step(self._target, self._place, keep=self._course.keeps, last=pack.last, again=effect.again)
 
     def _finish_put(self, effect: Finish) -> None:
         if effect.status == 0:

@@ -173,6 +173,8 @@ class Hop:
     number: int
     rank: int
     """Of its host, among those of the action."""
+    leaf: bool = False
+    """It can serve nobody, and tells neither how far it is nor whether its upstream is silent."""
     place: int = -1
     """In the chain; -1: it has none yet."""
     upstream: int | None = None
@@ -224,9 +226,13 @@ class Chain:
         self._waiting: list[Hop] = []
         self._best = 0.0  # bytes per second
 
-    def enter(self, rank: int) -> int:
-        """A hop is being started on the host with that rank; return its number. Started again, it is another."""
-        self.hops.append(Hop(len(self.hops), rank))
+    def enter(self, rank: int, *, leaf: bool = False) -> int:
+        """A hop is being started on the host with that rank; return its number. Started again, it is another.
+
+        Args:
+            leaf: it is only to take.
+        """
+        self.hops.append(Hop(len(self.hops), rank, leaf))
         return len(self.hops) - 1
 
     def take(self, event: Any) -> list[Effect]:
@@ -250,14 +256,21 @@ class Chain:
         return []
 
     def _place_waiting(self) -> list[Effect]:
-        ready, self._waiting = sorted(self._waiting, key=lambda hop: hop.rank), []
+        # Leaves come last, and wait until there is a hop that they could take from, if there is to be one.
+        ready, self._waiting = sorted(self._waiting, key=lambda hop: (hop.leaf, hop.rank)), []
         effects = []
         for hop in ready:
-            if not hop.gone:
+            if hop.leaf and self._starting() and not any(other.lives and not other.leaf for other in self._placed):
+                self._waiting.append(hop)
+            elif not hop.gone:
                 hop.place = len(self._placed)
                 self._placed.append(hop)
                 effects.append(self._follow(hop))
         return effects
+
+    def _starting(self) -> bool:
+        """Whether there are hops that are not ready yet."""
+        return any(hop.place < 0 and not (hop.gone or hop.leaf) for hop in self.hops)
 
     def _follow(self, hop: Hop) -> Effect:
         """Give *hop* upstreams."""
@@ -266,7 +279,7 @@ class Chain:
         known: list[int] = []
         for place in range(hop.place - 1, -1, -1):
             other = self._placed[place]
-            if other.lives and not (other.slow or other.suspected) and other.number not in hop.avoided:
+            if other.lives and not (other.leaf or other.slow or other.suspected) and other.number not in hop.avoided:
                 known.append(other.number)
                 if len(known) == _KNOWN:
                     break
@@ -317,11 +330,17 @@ class Chain:
 
     def _ended(self, hop: Hop, _: Ended) -> list[Effect]:
         hop.gone = True
-        return self._dismissals()
+        return [*self._help_leaves(hop), *self._dismissals()]
+
+    def _help_leaves(self, gone: Hop) -> list[Effect]:
+        """Give those leaves another upstream that wait for one which is no more."""
+        return [self._follow(taker) for taker in self._takers(gone) if taker.leaf]
 
     def _dismissals(self) -> list[Effect]:
-        """Those that are done, and from whom nobody takes."""
+        """Those that are done, and from whom nobody takes. One stays while there are some that are not ready yet."""
         used = {hop.upstream for hop in self._placed if hop.lives and not hop.complete}
+        if any(hop.place < 0 and not hop.gone for hop in self.hops):
+            used.add(next((hop.number for hop in reversed(self._placed) if hop.lives and hop.placed), None))
         effects: list[Effect] = []
         for hop in self._placed:
             if hop.lives and hop.placed and hop.number not in used:
@@ -334,12 +353,13 @@ class Chain:
     def _tick(self, at: float) -> list[Effect]:
         effects = self._place_waiting()
         for hop in self._placed:
-            if not hop.lives:
+            if not hop.lives or hop.leaf:
                 continue
             quiet = at - hop.heard
             if quiet > _LONG or (hop.suspected and quiet > _PATIENCE):
                 hop.gone = True
                 effects.append(GiveUp(hop.number, f"nothing was heard of it for {quiet:.0f} s"))
+                effects += self._help_leaves(hop)
         for hop in self._placed:
             if hop.lives and not hop.complete and self._lags(hop):
                 effects += self._relieve(hop)

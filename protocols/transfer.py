@@ -9,7 +9,8 @@ which within a file system is no copying. Below, T is that directory.
 ``T/sha256``    (wanted) their SHA-256, sorted, a line each
 ``T/cksum``     (wanted) for hosts that have no such program: what cksum(1) says of them
 ``T/p<number>`` a large file that is not complete yet
-``T/s<number>`` (of a chain of hosts) a tar stream; ``T/f<number>`` a named pipe
+``T/s<number>`` (of a chain of hosts) a tar stream
+``T/f<number>`` (of a chain of hosts) a named pipe, by which a hop is fed
 ``T/m<number>`` an empty file with the time that a large file shall have
 
 A transfer takes one or several steps, each a script of its own that reads the stdin it is given: `pack_step` unpacks a
@@ -198,6 +199,9 @@ done
 # Becomes the hop (of a chain of hosts), in the directory of the transfer; $5 is what python3 is to run.
 _HOP = r"""
 command -v tar >/dev/null || exit 66;
+if command -v sha256sum >/dev/null && type printf | grep builtin >/dev/null; then
+    for t in bash perl nc curl; do if command -v $t >/dev/null; then printf "tool %s\n" $t; fi; done;
+fi;
 command -v python3 >/dev/null || exit 67;
 [ -d "$T" ] || mkdir -m 700 "$T" || no "cannot make a directory for what is under way in $P";
 O=$PWD;
@@ -278,7 +282,8 @@ def ask_step(target: Target, place: str, number: int, path: bytes) -> str:
 def hop_step(target: Target, boot: str) -> str:
     """The command that becomes the hop of a chain of hosts.
 
-    It exits with `NO_TAR` or `NO_PYTHON` where it can not be; then nothing was done.
+    It exits with `NO_TAR` or `NO_PYTHON` where it can not be; then nothing was done. It says which of the programs of
+    protocols/chain_leaf.py there are, in lines ``tool <name>``.
 
     Args:
         boot: what python3 is to run: one line, with nothing that a shell would read in single quotes.

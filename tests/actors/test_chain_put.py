@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from regisseur.actors import _transfer_source
 from regisseur.actors._ssh_process import SshProcess
 from regisseur.actors.chain_put import ChainPut
 from regisseur.actors.exception import ConfigurationError
+from regisseur.actors.host import Host
 from regisseur.actors.journal import Journal, set_journal
 from sshd import WAYS, Sshd
 from trees import Tools, described, left_over, make_tree, unlock
@@ -199,17 +201,68 @@ def test_a_way_that_there_is_not_is_an_error() -> None:
         prepared("file", "to", head="smoke signals")
 
 
+def programs(directory: Path, without: set[str], **others: str) -> str:
+    """A directory with all programs of this machine but those; returned is what a server is to set."""
+    directory.mkdir()
+    for place in ("/bin", "/usr/bin"):
+        for program in Path(place).iterdir():
+            link = directory / program.name
+            if program.name not in without and not program.name.startswith("python") and not link.is_symlink():
+                link.symlink_to(program)
+    for name, target in others.items():
+        (directory / name).symlink_to(target)
+    return f"HOME={directory} PATH={directory}"
+
+
 @pytest.mark.requires_sshd
-def test_a_host_without_a_python_that_will_do_gets_the_files_as_by_a_put(
-    tree: Path, tmp_path: Path, tools: Tools, start_sshd: Callable[..., Sshd]
+@pytest.mark.parametrize("reason", ["no python", "an old one"])
+def test_a_host_that_can_take_from_no_other_gets_the_files_as_by_a_put(
+    reason: str, tree: Path, tmp_path: Path, tools: Tools, start_sshd: Callable[..., Sshd]
 ) -> None:
     tools.replace("python3", "exit 67")
-    server = start_sshd(SetEnv=tools.variables)
+    old = {"python3": str(tools.directory / "python3")} if reason == "an old one" else {}
+    server = start_sshd(SetEnv=programs(tmp_path / "bin", {"bash", "perl", "nc", "curl"}, **old))
     action = put(tree, tmp_path / "to", server.connection_params, hosts=["127.0.0.1"], create_dirs=True)
 
     assert outcomes(action) == [FINE]
     assert kinds(action) == ["put"]
     assert described(tree) == described(tmp_path / "to" / tree.name)
+    assert left_over(tmp_path) == []
+
+
+LEAVES = [("bash", "bash"), ("perl", "perl"), ("nc", "busybox"), ("curl", "curl")]
+
+
+@pytest.mark.slow
+@pytest.mark.requires_sshd
+@pytest.mark.parametrize(("kind", "program"), LEAVES)
+@pytest.mark.parametrize("steps", ["one step", "many steps"])
+def test_a_host_without_python_takes_from_a_hop_by_what_it_has(
+    kind: str,
+    program: str,
+    steps: str,
+    tree: Path,
+    tmp_path: Path,
+    start_sshd: Callable[..., Sshd],
+    request: pytest.FixtureRequest,
+) -> None:
+    found = shutil.which(program)
+    if found is None:
+        pytest.skip(f"there is no {program}")
+    if steps == "many steps":
+        request.getfixturevalue("small_steps")
+    variables = programs(tmp_path / "bin", {"bash", "perl", "nc", "curl"}, **{kind: found})
+    without, usual = start_sshd(SetEnv=variables), start_sshd()
+    hosts = [Host("127.0.0.1", port=usual.port), Host("127.0.0.2", port=without.port)]
+    params = {**usual.connection_params, "keyfile": None, "host_keys": "off"}
+    keys = [word for server in (usual, without) for word in ("-i", str(server.directory / "id"))]
+    params["ssh_options"] = (*params["ssh_options"], *keys)
+    action = put(tree, tmp_path / "to {{{host}}}", params, hosts=hosts, create_dirs=True, checksum=True)
+
+    assert outcomes(action) == [FINE] * 2
+    assert kinds(action) == ["python3", kind]
+    assert sources(action) == [["head"], ["127.0.0.1"]]
+    assert described(tree) == described(tmp_path / "to 127.0.0.2" / tree.name)
     assert left_over(tmp_path) == []
 
 

@@ -218,6 +218,31 @@ def test_hosts_that_are_ready_together_stand_in_the_order_of_the_action_and_othe
     assert chain.take(Listening(3, 0.2, head=False)) == [Follow(0, (2, 1, HEAD)), Follow(3, (0, 2, 1))]
 
 
+def test_a_leaf_waits_for_a_hop_and_takes_from_it_and_nobody_takes_from_a_leaf() -> None:
+    chain = Chain()
+    chain.enter(0, leaf=True)
+    chain.enter(1)
+    chain.enter(2)
+    chain.take(Listening(0, 0.0, head=False))
+
+    assert chain.take(Ticked(0.1)) == []
+    chain.take(Listening(1, 0.2))
+    assert chain.take(Ticked(0.3)) == [Follow(1, (HEAD,)), Follow(0, (1,))]
+    assert chain.take(Listening(2, 0.4)) == [Follow(2, (1, HEAD))]
+
+
+def test_one_that_is_done_stays_for_those_that_are_not_ready() -> None:
+    chain = Chain()
+    chain.enter(0)
+    chain.enter(1)
+    chain.take(Listening(0, 0.0))
+    chain.take(Ticked(0.1))
+    chain.take(Completed(0))
+
+    assert chain.take(Placed(0)) == []
+    assert chain.take(Ended(1)) == [Dismiss(0)]
+
+
 def test_without_a_head_the_first_is_fed_and_the_others_take_from_it() -> None:
     chain = Chain()
     chain.enter(0)
