@@ -28,7 +28,7 @@ class HopReport:
 
     kind: str = "python3"
     """What took them there: "python3": a hop of the chain. Or, where there is none (from 3.6 on), the program by which
-    the host has connected to a hop: "bash", "perl", "nc", "curl". Or, where there is none of these, "put"; and "scp"
+    the host has connected to a hop: "bash", "perl", "nc". Or, where there is none of these, "put"; and "scp"
     where there is no tar: then all came over its own connection."""
     sources: list[str] = field(default_factory=list)
     """From whom they came, in order: names of hosts, "head" (this machine), "connection" (this machine, over the

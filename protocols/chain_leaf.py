@@ -17,8 +17,8 @@ MAGIC = b"regisseur-chain-1\n"
 """What a hop says first."""
 RAW = 1 << 63
 """Added to the number of the block in a request: that segment only, from its beginning, without frames."""
-TOOLS = ("bash", "perl", "nc", "curl")
-"""Programs that can connect, those first that do it best."""
+TOOLS = ("bash", "perl", "nc")
+"""Programs that can connect, the best first. (curl takes bytes of 255 for telnet's; wget has only HTTP.)"""
 LEAF_COMMAND = "exec /bin/sh -s"
 """The command that reads `leaf_input`."""
 
@@ -27,21 +27,19 @@ _BLOCK_OF_HASH = 64
 _PERL = """
 use IO::Socket::INET;
 $s = IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => $ARGV[1]) or exit 75;
-if (fork) { while (sysread($s, $b, 1048576)) { print $b } }
+if ($p = fork) { $| = 1; while (sysread($s, $b, 1048576)) { print $b } kill 15, $p }
 else { while (sysread(STDIN, $b, 65536)) { syswrite($s, $b) } }
 """
-_BASH = 'exec 3<>"/dev/tcp/$0/$1" || exit 75; cat <&3 & cat >&3; wait $!'
+_BASH = 'exec 3<>"/dev/tcp/$0/$1" || exit 75; cat <&0 >&3 & cat <&3; kill $!'
 
 _CONNECT = {
     "bash": f"bash -c {shlex.quote(_BASH)}",
     "perl": f"perl -e {shlex.quote(_PERL)}",
     "nc": "nc",
-    "curl": "telnet",
 }
 
 # The texts i, o, m, r and those made of them are octal escapes, for printf alone: a variable can not hold null bytes.
 _SCRIPT = r"""
-telnet() { curl -s -N "telnet://$1:$2"; }
 octal() { x=; for byte in $(od -An -v -to1); do x="$x\\$byte"; done; printf %s "$x"; }
 digest() {
     h=$(sha256sum) h=${h%% *}

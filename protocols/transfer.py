@@ -200,7 +200,7 @@ done
 _HOP = r"""
 command -v tar >/dev/null || exit 66;
 if command -v sha256sum >/dev/null && type printf | grep builtin >/dev/null; then
-    for t in bash perl nc curl; do if command -v $t >/dev/null; then printf "tool %s\n" $t; fi; done;
+    for t in bash perl nc; do if command -v $t >/dev/null; then printf "tool %s\n" $t; fi; done;
 fi;
 command -v python3 >/dev/null || exit 67;
 [ -d "$T" ] || mkdir -m 700 "$T" || no "cannot make a directory for what is under way in $P";

@@ -221,7 +221,7 @@ def test_a_host_that_can_take_from_no_other_gets_the_files_as_by_a_put(
 ) -> None:
     tools.replace("python3", "exit 67")
     old = {"python3": str(tools.directory / "python3")} if reason == "an old one" else {}
-    server = start_sshd(SetEnv=programs(tmp_path / "bin", {"bash", "perl", "nc", "curl"}, **old))
+    server = start_sshd(SetEnv=programs(tmp_path / "bin", {"bash", "perl", "nc"}, **old))
     action = put(tree, tmp_path / "to", server.connection_params, hosts=["127.0.0.1"], create_dirs=True)
 
     assert outcomes(action) == [FINE]
@@ -230,7 +230,7 @@ def test_a_host_that_can_take_from_no_other_gets_the_files_as_by_a_put(
     assert left_over(tmp_path) == []
 
 
-LEAVES = [("bash", "bash"), ("perl", "perl"), ("nc", "busybox"), ("curl", "curl")]
+LEAVES = [("bash", "bash"), ("perl", "perl"), ("nc", "busybox")]
 
 
 @pytest.mark.slow
@@ -251,7 +251,7 @@ def test_a_host_without_python_takes_from_a_hop_by_what_it_has(
         pytest.skip(f"there is no {program}")
     if steps == "many steps":
         request.getfixturevalue("small_steps")
-    variables = programs(tmp_path / "bin", {"bash", "perl", "nc", "curl"}, **{kind: found})
+    variables = programs(tmp_path / "bin", {"bash", "perl", "nc"}, **{kind: found})
     without, usual = start_sshd(SetEnv=variables), start_sshd()
     hosts = [Host("127.0.0.1", port=usual.port), Host("127.0.0.2", port=without.port)]
     params = {**usual.connection_params, "keyfile": None, "host_keys": "off"}
