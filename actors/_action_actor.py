@@ -34,6 +34,7 @@ from ._action_rule import (
     StartFailed,
     StartParts,
 )
+from ._collector import collector_paused
 from .actor import Actor
 from .future import Future
 from .journal import current_journal
@@ -110,19 +111,23 @@ class ActionRun:
         Raises:
             BaseException: what a part raised; the actor was told.
         """
-        for index in batch:
-            part = self.parts[index]
-            try:
-                part.start()
-            except BaseException as error:  # KeyboardInterrupt too: what has been started must not go on unattended
-                begun = index
-                if part.started:
-                    self._watch(part, index)
-                    begun += 1
-                self.tell(StartFailed(time.time(), begun, error))
-                raise
-            self._watch(part, index)
+        with collector_paused(len(batch)):
+            for index in batch:
+                self._start_part(index)
         self.tell(BatchStarted(time.time()))
+
+    def _start_part(self, index: int) -> None:
+        part = self.parts[index]
+        try:
+            part.start()
+        except BaseException as error:  # KeyboardInterrupt too: what has been started must not go on unattended
+            begun = index
+            if part.started:
+                self._watch(part, index)
+                begun += 1
+            self.tell(StartFailed(time.time(), begun, error))
+            raise
+        self._watch(part, index)
 
     def _watch(self, part: Part, index: int) -> None:
         part.future.add_done_callback(functools.partial(self._part_ended, index))

@@ -13,6 +13,7 @@ from typing import Any, Self
 from ..protocols.command import name_from_cmdline, str_from_cmdline
 from ..protocols.substitutions import has_substitutions
 from ._action_base import Action
+from ._collector import collector_paused
 from ._process import Process
 from ._sinks import listed
 from ._ssh_process import SshProcess
@@ -79,10 +80,11 @@ class Remote(Action):
     def _make_processes(self, hosts: list[Host]) -> None:
         params = ConnectionParams.of(self.connection_params)  # checked once, and not for each of thousands
         made: list[Process] = []
-        for index in range(len(hosts)):
-            process = self._make_process(hosts, index, params, self._arguments_of_process(hosts, index))
-            process._given_params = self.connection_params
-            made.append(process)
+        with collector_paused(len(hosts)):
+            for index in range(len(hosts)):
+                process = self._make_process(hosts, index, params, self._arguments_of_process(hosts, index))
+                process._given_params = self.connection_params
+                made.append(process)
         self._hosts = hosts
         self.processes = made
 
