@@ -2,6 +2,8 @@
 
 Run as ssh runs it: by a shell, with one socket for its input and output; what it says is kept. asyncssh could run it,
 too, but without a shell, and would leave its end to a thread.
+
+Beside it waits a process that ends it when this program is gone, however that ended: for that closes a pipe.
 """
 
 from __future__ import annotations
@@ -14,6 +16,11 @@ import subprocess
 
 __all__ = ["ProxyCommand"]
 
+# The pipe comes as stdin, the socket as stdout. The process that waits must not hold the socket.
+_SCRIPT = """exec 3<&0
+{ read x <&3; kill -9 0; } >/dev/null 2>&1 &
+exec 0<&1 3<&-
+exec %s"""
 _TAIL = 4096  # bytes of its stderr that are of interest
 
 
@@ -28,26 +35,29 @@ class ProxyCommand:
     """
 
     def __init__(self, command: str) -> None:
-        self._said = os.memfd_create("stderr")
-        try:
+        with contextlib.ExitStack() as failing:
+            self._said = os.memfd_create("stderr")
+            failing.callback(os.close, self._said)
             self.socket, theirs = socket.socketpair()
-        except BaseException:
-            os.close(self._said)
-            raise
-        try:
-            self._process: subprocess.Popen[bytes] = subprocess.Popen(
-                ["/bin/sh", "-c", f"exec {command}"],
-                stdin=theirs.fileno(),
-                stdout=theirs.fileno(),
-                stderr=self._said,
-                start_new_session=True,
-            )
-        except BaseException:
-            self.socket.close()
-            os.close(self._said)
-            raise
-        finally:
-            theirs.close()
+            failing.push(self.socket)
+            with theirs:
+                life, self._life = os.pipe()
+                failing.callback(os.close, self._life)
+                try:
+                    self._process = subprocess.Popen(
+                        ["/bin/sh", "-c", _SCRIPT % command],
+                        stdin=life,
+                        stdout=theirs.fileno(),
+                        stderr=self._said,
+                        start_new_session=True,
+                    )
+                finally:
+                    os.close(life)
+            failing.pop_all()
+
+    def descriptors(self) -> list[int]:
+        """Those that are open, but for the socket."""
+        return [self._said, self._life]
 
     def end(self) -> str:
         """End it, and return what it has said at last. To be called once."""
@@ -57,4 +67,5 @@ class ProxyCommand:
         size = os.fstat(self._said).st_size
         said = os.pread(self._said, _TAIL, max(0, size - _TAIL))
         os.close(self._said)
+        os.close(self._life)
         return said.decode(errors="replace")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
@@ -260,6 +263,22 @@ def test_a_program_that_does_not_connect_is_told(sshd: Sshd, native: dict[str, A
 
     assert isinstance(failed.error_reason, errors.JumpFailedError)
     assert "no way" in failed.error_reason.said
+
+
+def test_a_program_that_connects_in_its_place_ends_with_the_controller(native: dict[str, Any], tmp_path: Path) -> None:
+    news = tmp_path / "pid"
+    os.mkfifo(news)
+    native["ssh_options"] = ("-F", "none", "-o", f"ProxyCommand=sh -c 'echo $$ >{news}; exec sleep 1000'")
+    script = f"from regisseur.actors import SshProcess; SshProcess('true', '127.0.0.1', {native!r}).run()"
+    with subprocess.Popen([sys.executable, "-c", script]) as controller:
+        program = os.pidfd_open(int(news.read_text()))
+        controller.kill()
+
+    ended = select.select([program], [], [], DEADLINE)[0]
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(program, signal.SIGKILL)
+    os.close(program)
+    assert ended == [program]
 
 
 # -- what is read once -------------------------------------------------------------------------------------------------
