@@ -26,6 +26,8 @@ class FileInput:
     def __init__(self, path: str | bytes, offset: int = 0, closed: Callable[[], None] | None = None) -> None:
         self.path = path
         self.offset = offset
+        self.fed: int | None = None
+        """Bytes that others have read and passed on, where they read it in place of the process."""
         self._closed = closed
         self._shared = -1
 
@@ -48,6 +50,8 @@ class FileInput:
     @property
     def taken(self) -> int:
         """Bytes that have been read of it since it was opened the last time. Thread-safe."""
+        if self.fed is not None:
+            return self.fed
         shared = self._shared
         if shared >= 0:
             with contextlib.suppress(OSError):  # it is just being closed

@@ -62,12 +62,12 @@ class TreeWay:
 
 
 class NodeInput:
-    """Write *data* to the stdin of a command; empty: close it."""
+    """Write *data* to the stdin of each command of *processes*; empty: close it."""
 
-    __slots__ = ("data", "process")
+    __slots__ = ("data", "processes")
 
-    def __init__(self, process: str, data: bytes) -> None:
-        self.process = process
+    def __init__(self, processes: Iterable[str], data: bytes) -> None:
+        self.processes = processes
         self.data = data
 
 
@@ -154,9 +154,10 @@ class TaktukGatewayActor(Actor):
             self._want(request.host)
 
     def _input(self, message: NodeInput) -> None:
-        tree = self._where.get(message.process)
-        if tree is not None:
-            tree.write(message.process, message.data)
+        for process in message.processes:
+            tree = self._where.get(process)
+            if tree is not None:
+                tree.write(process, message.data)
 
     def _signal(self, message: SignalSession) -> None:
         tree = self._where.get(message.process)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .connection_params import AnyConnectionParams, ConnectionParams
     from .host import Host, HostLike
 
-__all__ = ["TaktukProcess", "reach_hosts", "tree_way"]
+__all__ = ["NodeActor", "ReachedByTaktuk", "TaktukProcess", "reach_hosts", "tree_way"]
 
 _BLOCK = 1 << 18  # bytes of held back output that are let go at a time
 
@@ -133,9 +133,9 @@ class NodeActor(ProcessActor):
         """Its I/O is on the node."""
         match message:
             case WriteInput():
-                self.actor_runtime.bus.tell(self._gateway, NodeInput(self.actor_address, message.bulk))
+                self.actor_runtime.bus.tell(self._gateway, NodeInput((self.actor_address,), message.bulk))
             case CloseInput():
-                self.actor_runtime.bus.tell(self._gateway, NodeInput(self.actor_address, b""))
+                self.actor_runtime.bus.tell(self._gateway, NodeInput((self.actor_address,), b""))
             case SignalProcess():
                 self._send_signal(message.signal)
             case PauseOutput():
@@ -183,7 +183,24 @@ _HANDLERS: dict[type, Any] = {
 }
 
 
-class TaktukProcess(SshProcess):
+class ReachedByTaktuk(SshProcess):
+    """What processes have in common whose hosts are reached by TakTuk. Not to be made itself."""
+
+    _gateway: str | None = None
+    """The address of the actor of the gateway, where that is known."""
+
+    @property
+    def tree_way(self) -> TreeWay:
+        """How its host is reached: the same for all that can share a tree."""
+        return tree_way(self._params, self.host)  # where its file of host keys is may change until the start
+
+    @property
+    def _node(self) -> str:
+        """The host, as TakTuk knows it."""
+        return self._params.address(self.host)
+
+
+class TaktukProcess(ReachedByTaktuk):
     """A command that runs on a host which is reached by TakTuk, over a tree of connections that stays for the next.
 
     Several commands at once share a tree, and those of one `TaktukRemote` are sent together. What is different from
@@ -214,13 +231,7 @@ class TaktukProcess(SshProcess):
         if kwargs.get("pty"):
             raise ConfigurationError(type(self).__name__, "TakTuk gives no terminal: use an SshProcess", "pty")
         self.restart_unstarted = restart_unstarted
-        self._gateway: str | None = None  # its address, from just before the start on
         super().__init__(cmd, host, connection_params, detach, **{**kwargs, "pty": False})
-
-    @property
-    def tree_way(self) -> TreeWay:
-        """How its host is reached: the same for all that can share a tree."""
-        return tree_way(self._params, self.host)  # where its file of host keys is may change until the start
 
     @property
     def cmd(self) -> Sequence[str]:
@@ -234,11 +245,6 @@ class TaktukProcess(SshProcess):
         if cmd:  # none is what the constructor of all processes gives
             raise AttributeError("the command line is made of remote_cmd, host and connection_params: change these")
 
-    @property
-    def _node(self) -> str:
-        """The host, as TakTuk knows it."""
-        return self._params.address(self.host)
-
     def _argv(self) -> Sequence[str]:
         return ()
 
@@ -247,18 +253,22 @@ class TaktukProcess(SshProcess):
         return None if self._gateway is not None else super()._directory()
 
     def _make_actor(self, run: Run) -> ProcessActor:
-        gateway, self._gateway = self._gateway, None
-        if gateway is None:
-            gateway = gateway_address(current_runtime(), self.tree_way, run.spawn["env"], run.spawn["cwd"])
+        return self._make_node_actor(run, self._take_gateway(run))
+
+    def _take_gateway(self, run: Run) -> str:
+        gateway, self._gateway = self._gateway, None  # by the next start, it may be another
+        return gateway or gateway_address(current_runtime(), self.tree_way, run.spawn["env"], run.spawn["cwd"])
+
+    def _make_node_actor(self, run: Run, gateway: str) -> ProcessActor:
         return NodeActor(run, gateway, self._node, restart=self.restart_unstarted)
 
 
 def reach_hosts(processes: Iterable[Process]) -> None:
     """Have the hosts of those that go by TakTuk connected, all together: they are just about to start."""
     ways: dict[Any, TreeWay] = {}
-    groups: dict[TreeWay, list[TaktukProcess]] = {}
+    groups: dict[TreeWay, list[ReachedByTaktuk]] = {}
     for process in processes:
-        if isinstance(process, TaktukProcess):
+        if isinstance(process, ReachedByTaktuk):
             host = process.host
             key = id(process._params), host.user, host.keyfile, host.port
             way = ways.get(key)

@@ -20,7 +20,8 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,8 @@ class RunOnNode:
     detach: bool
     restart: bool
     """If the node is lost before the command is heard of, send it again to another connection of the host."""
+    group: object = None
+    """Commands of one group, which may differ from each other, can be given the same input as one; None: of none."""
 
 
 class NodeNews:
@@ -154,6 +157,7 @@ class TaktukTree(Actor):
         self._reader = EventReader()
         self._stderr = EventReader()
         self._numbers = SUPERVISOR
+        self._shared: weakref.WeakKeyDictionary[object, int] = weakref.WeakKeyDictionary()  # numbers of groups
         self._running: dict[str, _Running] = {}
         self._by_node: dict[tuple[int, int], str] = {}  # the same by rank and number
         self._supervised: dict[int, SupervisorReader] = {}
@@ -404,13 +408,13 @@ class TaktukTree(Actor):
 
     def _new_commands(self) -> list[bytes]:
         requests, self._requests = self._requests, []
-        groups: dict[tuple[str, bool], list[dict[int, RunOnNode]]] = {}
+        groups: dict[tuple[str, bool, object], list[dict[int, RunOnNode]]] = {}
         for request in requests:
             rank = self.rule.ranks.get(request.host)
             if rank is None:  # it was lost or failed just now
                 self._gateway.send_back(request)
                 continue
-            of_command = groups.setdefault((request.command, request.detach), [])
+            of_command = groups.setdefault((request.command, request.detach, request.group), [])
             for group in of_command:
                 if rank not in group:
                     group[rank] = request
@@ -429,9 +433,8 @@ class TaktukTree(Actor):
         return [execute(rank_set(ranks), SUPERVISOR, node_supervisor(self._token))]
 
     def _send_group(self, group: dict[int, RunOnNode]) -> bytes:
-        self._numbers += 1
-        number = self._numbers
         first = next(iter(group.values()))
+        number = self._number(first.group, group)
         try:
             line = node_command(self._token, number, first.command, detach=first.detach)
         except CommandError as error:
@@ -443,6 +446,16 @@ class TaktukTree(Actor):
             self._by_node[rank, number] = request.process
             self.rule.sent(number, rank, request.process)
         return execute(rank_set(group), number, line)
+
+    def _number(self, group: object, ranks: Iterable[int]) -> int:
+        """The number of a new command; those of a *group* have the same, as far as they are on different nodes."""
+        shared = None if group is None else self._shared.get(group)
+        if shared is not None and not any((rank, shared) in self._by_node for rank in ranks):
+            return shared
+        self._numbers += 1
+        if group is not None:
+            self._shared[group] = self._numbers
+        return self._numbers
 
     def _new_input(self) -> list[bytes]:
         given, self._input = self._input, {}

@@ -38,7 +38,7 @@ from ._process_rule import BrokenOff, Connecting, Withdrawn
 from ._redirect import FileInput, Redirect
 from ._transfer_rule import Ask, CommandEnded, Discard, Effect, Finish, Pause, PutCourse, Send, UseScp
 from ._transfer_source import Pack, Part, Plan, Spool
-from .connection_errors import CommandLostError, ConnectionFailedError, ConnectionLostError
+from .connection_errors import CommandLostError, ConnectionFailedError, ConnectionLostError, GatewayLostError
 from .future import Future
 from .journal import current_journal
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LOST", "PutActor", "TransferActor"]
 
-LOST: tuple[type[BaseException], ...] = (ConnectionLostError, CommandLostError)
+LOST: tuple[type[BaseException], ...] = (ConnectionLostError, GatewayLostError, CommandLostError)
 """After these a transfer goes on where it was."""
 _DISCARD_LIMIT = 10.0
 """Seconds that it may take to remove what is half done."""

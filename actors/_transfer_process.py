@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..protocols.command import str_from_cmdline
 from ..protocols.ssh import scp_location
@@ -56,6 +56,8 @@ class TransferProcess(SshProcess):
         retries: how often to go on after a connection has broken.
         transfer: "scp": by that program; "tar": never by scp; None: by scp where the host has no tar.
     """
+
+    _command_class: ClassVar[type[SshProcess]] = SshProcess
 
     def __init__(
         self,
@@ -132,7 +134,7 @@ class TransferProcess(SshProcess):
 
     def _command(self, script: str, timeout: float | None) -> SshProcess:
         """A command on the host for this transfer."""
-        return SshProcess(
+        return self._command_class(
             script,
             self.host,
             self._params,

@@ -8,6 +8,7 @@ in                   is
 `local`              `Local`: one process of this machine as an action
 `remote`             `Remote`, `RemoteSerial`: one command on many hosts
 `taktuk`             `TaktukRemote`, `TaktukGateway`: the same by TakTuk
+`taktuk_transfer`    `TaktukPut`, `TaktukGet`: files by TakTuk
 `transfer`           `Put`, `Get`: files to and from many hosts
 `chain_put`          `ChainPut`: files to many hosts, from each to the next
 `action_factory`     `ActionFactory`, `get_remote`, `get_fileput`, `get_fileget`: actions by the tool that does it
@@ -29,6 +30,7 @@ from .chain_put import ChainPut
 from .local import Local
 from .remote import Remote, RemoteSerial
 from .taktuk import TaktukGateway, TaktukRemote
+from .taktuk_transfer import TaktukGet, TaktukPut
 from .transfer import Get, Put
 from .waiting import filter_bad_hosts, wait_all_actions, wait_any_actions, wait_multiple_actions
 
@@ -45,6 +47,8 @@ __all__ = [
     "RemoteSerial",
     "SequentialActions",
     "TaktukGateway",
+    "TaktukGet",
+    "TaktukPut",
     "TaktukRemote",
     "default_action_factory",
     "filter_bad_hosts",

@@ -14,6 +14,7 @@ from .chain_put import ChainPut
 from .config import CHAINPUT, SCP, SSH, TAKTUK, configuration
 from .remote import Remote
 from .taktuk import TaktukRemote
+from .taktuk_transfer import TaktukGet, TaktukPut
 from .transfer import Get, Put
 
 __all__ = ["ActionFactory", "default_action_factory", "get_fileget", "get_fileput", "get_remote"]
@@ -23,8 +24,8 @@ _TOOL_NAMES = {SSH: "SSH", SCP: "SCP", TAKTUK: "TAKTUK", CHAINPUT: "CHAINPUT"}
 
 _MAKERS: dict[str, dict[int, Callable[..., Action]]] = {
     "remote_tool": {SSH: Remote, TAKTUK: TaktukRemote},
-    "fileput_tool": {SCP: Put, CHAINPUT: ChainPut},
-    "fileget_tool": {SCP: Get},
+    "fileput_tool": {SCP: Put, TAKTUK: TaktukPut, CHAINPUT: ChainPut},
+    "fileget_tool": {SCP: Get, TAKTUK: TaktukGet},
 }
 
 
@@ -33,8 +34,8 @@ class ActionFactory:
 
     Args:
         remote_tool: for `get_remote`: SSH or TAKTUK; None: that of ``configuration``, at each call.
-        fileput_tool: for `get_fileput`: SCP or CHAINPUT; None: as above.
-        fileget_tool: for `get_fileget`: SCP; None: as above.
+        fileput_tool: for `get_fileput`: SCP, TAKTUK or CHAINPUT; None: as above.
+        fileget_tool: for `get_fileget`: SCP or TAKTUK; None: as above.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from ._transfer_errors import TransferError
 from ._transfer_get import Claims
@@ -102,6 +102,9 @@ class Put(Transfer):
     There are substitutions in all paths, as in the command of a `Remote`.
     """
 
+    _process_class: ClassVar[type[PutProcess]] = PutProcess
+    _source_class: ClassVar[type[TransferSource]] = TransferSource
+
     def __init__(
         self,
         hosts: Hosts,
@@ -127,7 +130,8 @@ class Put(Transfer):
         self, hosts: Sequence[Host], index: int, params: ConnectionParams, arguments: Mapping[str, Any]
     ) -> PutProcess:
         location = self._substituted(self.remote_location, hosts, index)
-        return PutProcess(self._source(hosts, index), location, hosts[index], params, **{**self._options, **arguments})
+        options = {**self._options, **arguments}
+        return self._process_class(self._source(hosts, index), location, hosts[index], params, **options)
 
     def start(self) -> Self:
         """Start it, and return at once; see `Action.start`."""
@@ -151,7 +155,7 @@ class Put(Transfer):
         names = tuple(self._substituted(name, hosts, index) for name in self.local_files)
         source = self._sources.get(names)
         if source is None:
-            source = self._sources[names] = TransferSource(names, checksum=self._checksum)
+            source = self._sources[names] = self._source_class(names, checksum=self._checksum)
         return source
 
     def _forget(self) -> None:
@@ -190,6 +194,8 @@ class Get(Transfer):
     There are substitutions in all paths, as in the command of a `Remote`.
     """
 
+    _process_class: ClassVar[type[GetProcess]] = GetProcess
+
     def __init__(
         self,
         hosts: Hosts,
@@ -215,7 +221,7 @@ class Get(Transfer):
     ) -> GetProcess:
         names, location = self._places(hosts, index)
         options = {**self._options, **arguments}
-        return GetProcess(names, location, hosts[index], params, claims=self._claims, **options)
+        return self._process_class(names, location, hosts[index], params, claims=self._claims, **options)
 
     def _places(self, hosts: Sequence[Host], index: int) -> tuple[list[str], str]:
         names = [self._substituted(name, hosts, index) for name in self.remote_files]

@@ -17,6 +17,7 @@ from regisseur.actors.chain_put import ChainPut
 from regisseur.actors.config import CHAINPUT, SCP, SSH, TAKTUK, configuration
 from regisseur.actors.remote import Remote
 from regisseur.actors.taktuk import TaktukRemote
+from regisseur.actors.taktuk_transfer import TaktukGet, TaktukPut
 from regisseur.actors.transfer import Get, Put
 
 
@@ -41,7 +42,7 @@ def test_the_configuration_chooses_where_the_factory_does_not(monkeypatch: pytes
     assert type(ActionFactory(remote_tool=SSH).get_remote("true", [])) is Remote
 
 
-@pytest.mark.parametrize("tool", [SSH, TAKTUK, 17])
+@pytest.mark.parametrize("tool", [SSH, 17])
 def test_a_tool_that_cannot_do_it_is_told(tool: int) -> None:
     factory = ActionFactory(fileput_tool=tool, fileget_tool=tool)
 
@@ -58,5 +59,8 @@ def test_a_factory_shows_its_choice() -> None:
 
 def test_files_are_copied_by_the_actions_of_transfer() -> None:
     assert type(get_fileput(["h1"], ["f"], "/tmp", STUB_PARAMS)) is Put
+    by_taktuk = ActionFactory(fileput_tool=TAKTUK, fileget_tool=TAKTUK)
+    assert type(by_taktuk.get_fileput(["h1"], ["f"], "/tmp", STUB_PARAMS)) is TaktukPut
+    assert type(by_taktuk.get_fileget(["h1"], ["f"], "/tmp", STUB_PARAMS)) is TaktukGet
     assert type(ActionFactory(fileput_tool=CHAINPUT).get_fileput(["h1"], ["f"], "/tmp", STUB_PARAMS)) is ChainPut
     assert type(get_fileget(["h1"], ["f"], "/tmp", STUB_PARAMS)) is Get
