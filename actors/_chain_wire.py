@@ -46,7 +46,7 @@ __all__ = [
     "set_timeouts",
 ]
 
-BLOCK = 1 << 20
+BLOCK = 512 << 10  # of larger ones a chain takes longer to fill, smaller ones take more calls
 HEADER = struct.Struct(">BIQII")
 DATA, PAUSE, SEGMENT, END = 1, 2, 3, 4
 BEAT = 0.4  # seconds between signs of life

@@ -144,7 +144,7 @@ def pack(directory: Path, content: bytes = CONTENT) -> Path:
 
 
 def setup_of(steps: list[Any], **more: Any) -> dict[str, Any]:
-    return {"role": "hop", "key": KEY.hex(), "steps": steps, "silence": 0.5, "report": 0.1, **more}
+    return {"role": "hop", "key": KEY.hex(), "steps": steps, "silence": 20, "report": 0.1, **more}
 
 
 def start_head(start: Start, tmp_path: Path, *files: Path) -> tuple[Program, list[Any]]:
@@ -193,6 +193,7 @@ def test_files_go_from_the_head_to_a_hop_and_from_there_to_the_next(python: str,
     assert (first.hear("from")["upstream"], second.hear("from")["upstream"]) == (-1, 0)
     for hop in (first, second):
         assert hop.hear("complete")["bytes"] == file.stat().st_size
+    for hop in (first, second):
         hop.hear("placed")
         hop.order(do="bye")
         assert hop.process.wait(20) == 0
@@ -248,14 +249,14 @@ def test_an_upstream_that_falls_silent_is_left_and_one_that_only_waits_is_not(st
     beats, go_on = threading.Event(), threading.Event()
 
     def wait_and_fall_silent(link: socket.socket, *_asked: int) -> None:
-        for _ in range(4):  # longer than the silence
+        for _ in range(25):  # longer than the silence
             link.sendall(wire.HEADER.pack(wire.PAUSE, 0, 0, 0, 0))
-            beats.wait(0.2)
+            beats.wait(0.1)
         link.sendall(data_frame(0, 0, BLOCKS[0]))
         go_on.wait(20)
 
     silent = Upstream(wait_and_fall_silent)
-    hop = start(tmp_path / ".regisseur-i", setup_of([None]))
+    hop = start(tmp_path / ".regisseur-i", setup_of([None], silence=2))
     hop.order(do="follow", upstreams=[[7, *silent.place]])
     hop.order(do="go", pack="", last="")
 
@@ -363,7 +364,7 @@ def test_nothing_half_done_stays_when_it_ends(how: str, start: Start, tmp_path: 
         hold.wait(20)
 
     upstream = Upstream(send_some)
-    hop = start(tmp_path / ".regisseur-i", setup_of([None], silence=20))
+    hop = start(tmp_path / ".regisseur-i", setup_of([None]))
     hop.order(do="follow", upstreams=[[7, *upstream.place]])
     hop.order(do="go", pack="", last="")
     while hop.hear("at")["bytes"] < wire.BLOCK:

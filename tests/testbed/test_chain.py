@@ -81,7 +81,7 @@ def test_a_file_goes_from_host_to_host_in_hardly_more_than_the_time_of_one(
     action = ChainPut(names, file, "/tmp", params, checksum=True).run(PATIENCE)
 
     check(action, hosts, file, [])
-    assert sum(sources(action, index) == ["head"] for index in range(len(hosts))) == 1
+    assert sum(sources(action, index)[0] == "head" for index in range(len(hosts))) == 1
 
 
 @pytest.mark.usefixtures("slow_cables")
@@ -104,8 +104,8 @@ def test_two_that_follow_each_other_and_the_first_of_all_may_crash(
 ) -> None:
     action = ChainPut(names, file, "/tmp", usual, retries=0, process_args=QUIET).start()
     until(lambda: came(action, 19, 20), "it has come to all", PATIENCE)
-    first = next(index for index in range(len(hosts)) if sources(action, index) == ["head"])
-    follower = next(index for index in range(len(hosts)) if sources(action, index) == [names[first]])
+    first = next(index for index in range(len(hosts)) if sources(action, index)[0] == "head")
+    follower = next(index for index in range(len(hosts)) if sources(action, index)[0] == names[first])
     dead = [hosts[index] for index in sorted((first, follower))]
     for host in dead:
         host.crash()
@@ -152,7 +152,7 @@ def test_a_host_whose_connection_breaks_gets_all_by_a_new_one(
     action.wait(PATIENCE)
 
     check(action, hosts, file, [])
-    assert len(sources(action, 7)) == 2
+    assert len(sources(action, 7)) >= 2
 
 
 @pytest.mark.usefixtures("slow_cables")
