@@ -22,7 +22,8 @@ A wrapped command with a connection of its own (*watch*) says on stderr, in the 
 before is the connector's, and one that fails before has run nothing.
 
 Signals that reach the wrapper by its process group do not end it: they are
-trapped, not ignored, so that the command gets them as usual.
+trapped, not ignored, so that the command gets them as usual. One that comes
+before there is a command is kept for it, and ends it in place of its shell.
 """
 
 from __future__ import annotations
@@ -44,19 +45,21 @@ __all__ = [
     "wrapped",
 ]
 
+# Variables that are set before the command begins have long names, as it may have others in its environment.
 # In $0: what the supervisor knows a wrapper by, and the value of the variable. The shell that waits is one that bash
 # lets speak of signals: not in posix mode, and not directly in a command substitution. The dot is missing from what
 # is captured if that shell was killed itself, so that its end is not taken for an exit. ksh counts signals from 256,
 # yash from 384.
 _WRAPPER = r"""
-traps() { trap : 1 2 3 10 12 13 14 15; };
+traps() { for regisseur_n in 1 2 3 10 12 13 14 15; do trap "regisseur_t=$regisseur_n" $regisseur_n; done; };
 await() {
-    ( exec "${SHELL:-/bin/sh}" -c "$regisseur_c" <&3 >&4 2>&5 3<&- 4>&- 5>&- );
+    ( [ -z "$regisseur_t" ] || exec /bin/sh -c "kill -$regisseur_t \$\$";
+    exec "${SHELL:-/bin/sh}" -c "$regisseur_c" <&3 >&4 2>&5 3<&- 4>&- 5>&- );
     s=$?;
     [ $s -lt 256 ] || { s=$((128+s%128)); printf signal; };
     printf .; exit $s;
 };
-traps;
+regisseur_t=; traps;
 REGISSEUR_REMOTE=${0#regisseur:}; export REGISSEUR_REMOTE;
 {
     if [ -z "$BASH_VERSION" ]; then m=$( traps; { await; } 2>&1 );

@@ -23,11 +23,19 @@ has no stdin to watch, so it looks every two seconds whether the connection's
 process, its parent once, is still there.
 
 The user's login shell, which has the whole command line of the wrapper, counts
-as the wrapper: its start-up files may take long.
+as a wrapper too: its start-up files may take long. As long as there is nothing
+else, the command has not begun: what those files run gets no signal but
+SIGKILL, which then ends the login shell as well.
+
+A wrapper forks, and its children look like it until they run another program.
+So that none of them is taken for the command, only processes get a signal that
+were there before it was read what they are. An order that so comes too early
+reaches nobody, and its answer says so.
 
 Names in the scripts: h connection, q pattern of numbers, N numbers that were
 found, W pids of wrappers, e_<number> and w_<number> pids that have it in their
-environment or command line, d_<pid> its session, s_<session> its pids.
+environment or command line, l_<number> login shells, d_<pid> its session,
+s_<session> its pids.
 """
 
 from __future__ import annotations
@@ -47,19 +55,20 @@ _IGNORE = 'trap "" 1 2 3 10 12 13 14 15;'
 # Only digits ever get into an eval.
 _LOOK = r"""
 look() {
-    for p in $(head -n 99999 /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr "\000" "\012" |
-        sed -n -e "s|^==> /proc/\([0-9][0-9]*\)/[a-z]* <==$|\1|p"
-            -e "s/^REGISSEUR_REMOTE=$h[.]\($q\);$/e\1/p" -e "s/^regisseur:$h[.]\($q\);$/w\1/p"
-            -e "/^-c$/{" -e n -e "s/^exec .*[^0-9a-z]regisseur:$h[.]\($q\);.*$/w\1/p" -e "}"); do
-        case $p in
-            e*) n=${p#e}; N="$N $n"; eval "e_$n=\"\$e_$n $o\"";;
-            w*) n=${p#w}; N="$N $n"; eval "w_$n=\"\$w_$n $o\""; W="$W $o ";;
-            *) o=$p;;
-        esac;
-    done;
     for p in $(cat /proc/[0-9]*/stat 2>/dev/null |
         sed -n "s/^\([0-9][0-9]*\) (.*) [A-WYa-wy] [0-9][0-9]* [0-9][0-9]* \([0-9][0-9]*\) .*/\1:\2/p"); do
         s=${p#*:}; p=${p%:*}; eval "d_$p=$s s_$s=\"\$s_$s $p\"";
+    done;
+    for p in $(head -n 99999 /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr "\000" "\012" |
+        sed -n -e "s|^==> /proc/\([0-9][0-9]*\)/[a-z]* <==$|\1|p"
+            -e "s/^REGISSEUR_REMOTE=$h[.]\($q\);$/e\1/p" -e "s/^regisseur:$h[.]\($q\);$/w\1/p"
+            -e "/^-c$/{" -e n -e "s/^exec .*[^0-9a-z]regisseur:$h[.]\($q\);.*$/l\1/p" -e "}"); do
+        case $p in
+            e*) n=${p#e}; N="$N $n"; eval "e_$n=\"\$e_$n $o\"";;
+            w*) n=${p#w}; N="$N $n"; eval "w_$n=\"\$w_$n $o\""; W="$W $o ";;
+            l*) n=${p#l}; N="$N $n"; eval "l_$n=\"\$l_$n $o\""; W="$W $o ";;
+            *) o=$p;;
+        esac;
     done;
 };
 """
@@ -68,7 +77,7 @@ look() {
 _FIND = r"""
 find() {
     K= G=" ";
-    eval "E=\"\$e_$1 \$w_$1\"";
+    eval "E=\"\$e_$1 \$w_$1 \$l_$1\"";
     for p in $E; do
         eval "s=\$d_$p";
         [ -n "$s" ] || continue;
@@ -108,9 +117,10 @@ orders() {
     while [ $# -gt 1 ]; do
         n=${2#$h.} C=0;
         if [ "$n" -ge 0 ] 2>/dev/null && { [ $v -eq 1 ] || [ $1 -eq 9 ]; }; then
-            find $n;
+            find $n; X=$W;
+            eval "[ -n \"\$e_$n\$w_$n\" ]" || { X=; [ $1 -eq 9 ] || K=; };
             for p in $K; do
-                case "$W" in *" $p "*) ;; *) kill -$1 $p 2>/dev/null && C=$((C+1));; esac;
+                case "$X" in *" $p "*) ;; *) kill -$1 $p 2>/dev/null && C=$((C+1));; esac;
             done;
             [ $v -eq 0 ] || printf "regisseur %s killed %s %s %s\n" $h $1 $2 $C;
             [ $1 -ne 9 ] || [ $C -eq 0 ] || a=0;

@@ -67,7 +67,9 @@ def packed(text: str, name: str) -> tuple[str, str]:
         raise CommandError(f"{_size(text)} bytes with so many quotes, newlines and control characters do not fit")
     word = text.translate(str.maketrans(_SPECIAL, "".join(free)))
     codes = ["".join(f"\\{ord(character):03o}" for character in characters) for characters in (free, _SPECIAL)]
-    return word, f'{name}=$(printf "%s." "$1" | tr "{codes[0]}" "{codes[1]}"); {name}=${{{name}%.}};'
+    # A signal to all may end this tr as well: then not a part of the text is run, but what ends by that signal too.
+    unpacked = f'{name}=$(printf "%s." "$1" | tr "{codes[0]}" "{codes[1]}") || {name}="kill -$(($?%128)) \\$\\$.";'
+    return word, f"{unpacked} {name}=${{{name}%.}};"
 
 
 def sh(script: str, *arguments: str) -> str:

@@ -153,6 +153,28 @@ def test_signals_that_the_command_handles_do_not_end_the_wait_for_it(host: Host)
     assert host.end(process)[0] == 5
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM])
+@pytest.mark.parametrize("point", ["regisseur_t=; traps;", "$( traps;", "await() {"])
+def test_a_signal_that_comes_before_there_is_a_command_ends_it(host: Host, point: str, number: int) -> None:
+    line = wrapped("echo ran", TOKEN)
+    assert point in line
+    process = host.start("sh", "-c", host.shell.line(line.replace(point, f"{point} kill -{number:d} 0;")))
+
+    assert host.end(process) == (-number, b"", b"")
+
+
+def test_a_signal_that_ends_what_unpacks_a_command_ends_the_command(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tr").write_text("#!/bin/sh\nread -r line; kill -TERM $$\n")
+    (tmp_path / "tr").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    status, stdout, _ = host.end(host.run("echo ran # " + "'" * 30_000))
+
+    assert (status, stdout) == (-signal.SIGTERM, b"")
+
+
 def test_a_wrapper_that_is_killed_itself_reports_nothing(host: Host) -> None:
     process = host.run("echo $$; exec sleep 1000")
     read_line(process.stdout)

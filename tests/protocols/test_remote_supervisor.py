@@ -25,11 +25,12 @@ OTHER = f"{os.getpid() + (1 << 40):016x}"
 class Host(Hosted):
     """A host whose /bin/sh is *shell*, with a supervisor."""
 
-    def __init__(self, shell: Shell) -> None:
+    def __init__(self, shell: Shell, **environ: str) -> None:
         super().__init__()
         self.shell = shell
         self.stdin, theirs = socket.socketpair()  # as sshd does it
-        self.supervisor = self.start("sh", "-c", shell.line(supervisor(CONNECTION)), stdin=theirs)
+        line = shell.line(supervisor(CONNECTION))
+        self.supervisor = self.start("sh", "-c", line, stdin=theirs, env={**os.environ, **environ})
         theirs.close()
         self._reader = SupervisorReader(CONNECTION)
         assert self.answers(1) == [SupervisorAnswer(is_ready=True)]
@@ -136,6 +137,42 @@ def test_a_thousand_orders_at_once_are_cheap(host: Host) -> None:
     assert time.monotonic() - begin < 10  # one by one, it would be more than a minute
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+def test_what_a_wrapper_forks_while_the_supervisor_looks_is_not_taken_for_the_command(
+    shell: str, tmp_path: Path
+) -> None:
+    """Between its two looks, at the sessions and at what the processes are."""
+    between, go_on, begin, there = fifos = [tmp_path / name for name in ("between", "go_on", "begin", "there")]
+    for fifo in fifos:
+        os.mkfifo(fifo)
+    for name in ("cat", "head"):
+        program = tmp_path / name
+        program.write_text(
+            f'#!/bin/sh\nPATH=${{PATH#*:}}; {name} "$@"; status=$?\n'
+            f"if mkdir {tmp_path}/looked 2>&-; then echo >{between}; read -r x <{go_on}; fi; exit $status\n"
+        )
+        program.chmod(0o755)
+    host = Host(Shell(shell, tmp_path), PATH=f"{tmp_path}:{os.environ['PATH']}")
+    try:
+        line = host.shell.line(wrapped("echo $$; exec sleep 1000", f"{CONNECTION}.1"))
+        line = line.replace("regisseur_t=; traps;", f"regisseur_t=; traps; read -r x <{begin};")
+        process = host.start("sh", "-c", line.replace("await() {", f"await() {{ echo >{there};"))
+        host.stdin.sendall(kill_order(signal.SIGTERM, f"{CONNECTION}.1"))
+        between.read_bytes()
+        begin.write_bytes(b"\n")
+        there.read_bytes()
+        pid = int(read_line(process.stdout))
+        host.pids.append(pid)
+        go_on.write_bytes(b"\n")
+
+        (answer,) = host.answers(1)
+        assert answer.count == 0
+        assert host.order(signal.SIGTERM, f"{CONNECTION}.1") == 1
+        assert process.wait(20) == 143
+    finally:
+        host.close()
+
+
 def test_an_order_in_two_pieces_is_one_order(host: Host) -> None:
     order = kill_order(0, f"{CONNECTION}.1")
     host.stdin.sendall(order[:5])
@@ -186,6 +223,37 @@ def test_a_command_whose_login_shell_is_still_starting_when_the_stdin_ends_never
 
     assert login.wait(4) == -signal.SIGTERM
     assert not ran.exists()
+
+
+def test_an_order_reaches_nothing_that_the_login_shell_runs_before_the_command(host: Host, tmp_path: Path) -> None:
+    slow = tmp_path / "slow"
+    slow.write_text("/bin/sh -c 'echo $$; exec sleep 1000'; echo over\n")
+    line = host.shell.line(wrapped("echo $$; exec sleep 1000", f"{CONNECTION}.1"))
+    login = host.start("bash", "-c", line, env={**os.environ, "BASH_ENV": str(slow), "SHELL": "/bin/sh"})
+    helper = int(read_line(login.stdout))
+    host.pids.append(helper)
+
+    assert host.order(signal.SIGTERM, f"{CONNECTION}.1") == 0
+    os.kill(helper, signal.SIGTERM)
+    assert read_line(login.stdout) == b"over\n"
+    read_line(login.stdout)
+    assert host.order(signal.SIGTERM, f"{CONNECTION}.1") == 1
+    assert login.wait(20) == 143
+
+
+def test_sigkill_ends_a_login_shell_that_does_not_come_to_the_command(host: Host, tmp_path: Path) -> None:
+    slow = tmp_path / "slow"
+    slow.write_text("/bin/sh -c 'echo $$; exec sleep 1000'\n")
+    line = host.shell.line(wrapped("echo ran", f"{CONNECTION}.1"))
+    login = host.start("bash", "-c", line, env={**os.environ, "BASH_ENV": str(slow)})
+    helper = int(read_line(login.stdout))
+    host.pids.append(helper)
+
+    assert host.order(signal.SIGKILL, f"{CONNECTION}.1") == 2
+    wait_for_death(helper)
+    assert login.wait(20) == -signal.SIGKILL
+    assert login.stdout is not None
+    assert login.stdout.read() == b""
 
 
 def test_it_ends_soon_where_nothing_is_left(host: Host) -> None:
