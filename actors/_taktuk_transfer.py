@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pykka
 
 from ..protocols.messages import STDOUT, OutputRead, ProcessExited, ProcessSpawned
-from ..protocols.taktuk_transfer import TookReader, Untapped, fed, tapped
+from ..protocols.taktuk_transfer import GRANT_UNIT, TookReader, Untapped, fed, tapped
 from ._process_rule import BrokenOff, Withdrawn
 from ._taktuk_feed import Broadcast, BroadcastSource
 from ._taktuk_gateway import NodeInput
@@ -129,15 +129,22 @@ class _TappedActor(_FileActor):
         super().__init__(run, gateway, host, restart=False)
         self._written = written
         self._untapped = Untapped()
+        self._size = 0
 
     def take_stdout(self, message: OutputRead) -> None:
-        """Write it to the file."""
-        rest = memoryview(self._untapped.feed(message.bulk))
+        """Write it to the file, and let it go on."""
+        data = self._untapped.feed(message.bulk)
+        grants = (self._size + len(data)) // GRANT_UNIT - self._size // GRANT_UNIT
+        self._size += len(data)
+        rest = memoryview(data)
         try:
             while rest and self._why is None:
                 rest = rest[os.write(self._written.fd, rest) :]
         except OSError as error:
             self.stop_for(error)
+            return
+        if grants:
+            self.actor_runtime.bus.tell(self._gateway, NodeInput((self.actor_address,), b"." * grants))
 
 
 class _TransferCommand(TaktukProcess):

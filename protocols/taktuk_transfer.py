@@ -6,7 +6,7 @@ much the command has taken, in lines ``took <bytes>``.
 
 TakTuk tells outputs line by line, which makes thousands of records of a few bytes each of what is no text. So a
 command that writes files is *tapped*: its stdout is told in long lines, in which newlines are escaped; `Untapped`
-undoes that.
+undoes that. It may be so far ahead of who reads, and no further: for each byte on its stdin it may go on `GRANT_UNIT`.
 
 Pure: text in, text out.
 """
@@ -17,10 +17,14 @@ import re
 
 from .shell_line import one_line
 
-__all__ = ["TOOK_UNIT", "TookReader", "Untapped", "fed", "tapped"]
+__all__ = ["GRANT_UNIT", "TOOK_UNIT", "TookReader", "Untapped", "fed", "tapped"]
 
 TOOK_UNIT = 1 << 20
 """Bytes after which a fed command tells what it has taken."""
+
+GRANT_UNIT = 1 << 17
+"""Bytes by which a tapped command may go on when it is told so."""
+_GRANTED = 4 * GRANT_UNIT  # by which it may at first
 
 _EXEC = "exec "
 
@@ -61,12 +65,14 @@ _TAPPED = (
     _BEGIN
     + r"""
 if($p){ close R; close L; open(STDOUT,">&W") and close W and exec @ARGV; die "regisseur: $^E\n" }
-close W; close M;
+close W; close M; $g=GRANTED;
 while($n=sysread(R,$d,16384)){
+    $g-=$n;
     $d=~s/=/=e/g; $d=~s/\n/=n/g; $d.="\n";
     for($o=0;$o<length($d);$o+=$w){ $w=syswrite(STDOUT,$d,length($d)-$o,$o) or exit }
+    while($g<=0){ $n=sysread(STDIN,$e,512) or exit; $g+=$n*UNIT }
 }
-"""
+""".replace("GRANTED", str(_GRANTED)).replace("UNIT", str(GRANT_UNIT))
     + _END
 )
 

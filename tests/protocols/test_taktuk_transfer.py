@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from processes import DEADLINE
 from regisseur.protocols.shell_line import sh
-from regisseur.protocols.taktuk_transfer import TOOK_UNIT, TookReader, Untapped, fed, tapped
+from regisseur.protocols.taktuk_transfer import GRANT_UNIT, TOOK_UNIT, TookReader, Untapped, fed, tapped
 
 
 class Running:
@@ -132,6 +132,22 @@ def test_what_a_tapped_command_writes_comes_as_it_was_in_long_lines(shell: str, 
     assert Untapped().feed(said) == data
     assert max(map(len, said.split(b"\n"))) <= 1 << 15
     assert running.end() == (0, b"")
+
+
+def test_a_tapped_command_is_not_far_ahead_of_who_reads() -> None:
+    running = Running(tapped(sh("exec head -c 1000000 /dev/zero", "name")))
+    reader, said = Untapped(), b""
+    while len(said) < 4 * GRANT_UNIT:
+        said += reader.feed(running.socket.recv(1 << 16))
+    assert len(said) == 4 * GRANT_UNIT
+    running.socket.sendall(b"..")
+    while len(said) < 6 * GRANT_UNIT:
+        said += reader.feed(running.socket.recv(1 << 16))
+    assert len(said) == 6 * GRANT_UNIT
+    running.socket.shutdown(socket.SHUT_WR)  # so it will never be told
+
+    assert running.said() == b""
+    assert running.end() == (-signal.SIGPIPE, b"")
 
 
 def test_the_end_of_a_tapped_command_is_its_own(shell: str) -> None:
