@@ -352,7 +352,7 @@ def put_cases(hosts: int, files: int) -> list[Case]:
 def chain_cases(quick: bool) -> list[Case]:
     """A large file to hosts of the test bed, whose cables have the speed that is named. Needs root."""
     made = []
-    for hosts, megabytes, rate in [(8, 16, "200mbit")] if quick else [(16, 256, "200mbit"), (16, 1024, "1gbit")]:
+    for hosts, megabytes, rate in [(8, 16, "200mbit")] if quick else [(16, 256, "200mbit"), (8, 512, "1gbit")]:
         arguments = (hosts, megabytes, rate)
         megabits = {"200mbit": 200, "1gbit": 1000}[rate]
         wire = megabytes * 8 * 1.048576 / megabits
