@@ -53,6 +53,7 @@ COSTS = Costs(connect=0.0045, start=0.0300, message=0.000085, run=0.0029, ours=0
 SSH = dataclasses.replace(COSTS, connect=0.0165, start=0.0420, login=0.15, latency=0.0002)
 """The same with ssh in a cluster: what its ends cost by curve25519, and a login of 150 ms."""
 WINDOW = 10
+_SETTLE = 10.0  # seconds in which what is left of a tree goes away
 TIMEOUT = 20.0
 
 
@@ -214,10 +215,10 @@ class Tree:
     def command(self, records: int = 3) -> float:
         """How long a command takes on all nodes, each of which tells so many things of it."""
         costs = self._costs
+        self._refresh()
         shared = self._shared
         events: list[tuple[float, int, Node, bool]] = []
         numbers = itertools.count()
-        self._refresh()
         end = 0.0
 
         def down(node: Node, now: float) -> None:
@@ -258,6 +259,8 @@ class Tree:
 
 def measured(count: int) -> dict[str, float]:
     """Deploy a tree of so many nodes on this machine, and run two commands: seconds of each, and of processors."""
+    from cases.measure import tree_cpu
+
     from regisseur.actors import Process, TaktukGateway, TaktukRemote
     from regisseur.actors.runtime import Runtime, use_runtime
 
@@ -267,27 +270,21 @@ def measured(count: int) -> dict[str, float]:
     figures: dict[str, float] = {}
     with Runtime("measured") as runtime, use_runtime(runtime):
         Process("/bin/true").run()
-        before, began = _busy(), time.monotonic()
+        before, began = tree_cpu(), time.monotonic()
         gateway = TaktukGateway(hosts, params).start().wait()
         assert len(gateway.connected) == count, gateway.unreachable
         figures["deploy"] = time.monotonic() - began
-        figures["deploy_cpu"] = _busy() - before
+        figures["deploy_cpu"] = tree_cpu() - before
         first = TaktukRemote("true", hosts, params).run()  # which starts the supervisors
         root = first.processes[0].pid
-        before, began, root_before = _busy(), time.monotonic(), _used(root)
+        before, began, root_before = tree_cpu(), time.monotonic(), _used(root)
         second = TaktukRemote("true", hosts, params).run()
         assert second.ok
         figures["command"] = time.monotonic() - began
-        figures["command_cpu"] = _busy() - before
+        figures["command_cpu"] = tree_cpu() - before
         figures["root_cpu"] = _used(root) - root_before
         gateway.stop()
     return figures
-
-
-def _busy() -> float:
-    """Processor seconds that this machine has been busy."""
-    fields = Path("/proc/stat").read_text().splitlines()[0].split()
-    return sum(map(int, fields[1:4])) / os.sysconf("SC_CLK_TCK")
 
 
 def _used(pid: int | None) -> float:
@@ -298,7 +295,10 @@ def _used(pid: int | None) -> float:
 
 def check() -> None:
     """Print what real trees and simulated ones take."""
-    real = {count: measured(count) for count in (20, 100, 300)}
+    real = {}
+    for count in (20, 100, 300):
+        real[count] = measured(count)
+        time.sleep(_SETTLE)
     used = [real[count]["deploy_cpu"] / count for count in real]
     print("processor seconds of a node's connection:", *(f"{seconds:.4f}" for seconds in used))
     ran = [real[count]["command_cpu"] / count for count in real]
