@@ -22,6 +22,9 @@ __all__ = ["SUPERVISOR", "deployment", "node_command", "node_order", "node_super
 SUPERVISOR = 0
 """The target of the supervisor of each node; those of commands are positive."""
 
+_GRANULARITY = "0.1"
+"""Seconds after which a node looks for ended commands if nothing else happens; by itself TakTuk takes 1. Mostly it sees
+the end of the outputs just before the system tells of that of the process, and then waits for so long."""
 _TAG = re.compile(rb": ([0-9]{1,10});")
 _PLAIN_HOST = re.compile(r"[^\s\[\],/'\"\\$`;&|<>()*?!#~\x00-\x1f-][^\s\[\],/'\"\\$`;&|<>()*?!#~\x00-\x1f]*")
 
@@ -59,7 +62,7 @@ def deployment(
         words, name = gateway
         nodes = ["-c", shlex.join(words), "-G", name, "-[", *nodes, "-]"]
     limit = ("-t", f"{timeout:g}") if timeout else ()
-    return (*taktuk, *ARGUMENTS, *limit, *options, *nodes)
+    return (*taktuk, *ARGUMENTS, "-g", _GRANULARITY, *limit, *options, *nodes)
 
 
 def node_supervisor(tree: str) -> bytes:
