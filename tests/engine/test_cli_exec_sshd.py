@@ -57,7 +57,7 @@ def test_stdin_goes_to_all_and_equal_output_is_shown_once(environ: dict[str, str
 
 def test_how_it_ended_is_counted(environ: dict[str, str]) -> None:
     command = "set -- $SSH_CONNECTION; case $3 in *1) ;; *2) exit 3;; *3) kill -KILL $$;; *) exec sleep 60;; esac"
-    done = regisseur("exec", "-u", "3", "-w", HOSTS, command, environ=environ)
+    done = regisseur("exec", "-u", "3", "-w", HOSTS, command, environ=environ, last_of=4)
 
     assert done.stderr.splitlines()[-4:] == [
         "regisseur: exec: 127.0.0.2: ended with 3",

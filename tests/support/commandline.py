@@ -20,6 +20,7 @@ PROGRAM = str(Path(sys.executable).with_name("regisseur"))
 """The console script that stands beside the interpreter."""
 
 _LIMIT = 60  # seconds
+_LAST_TIMES_OUT = str(Path(__file__).with_name("last_times_out.py"))
 
 
 def regisseur(
@@ -28,16 +29,20 @@ def regisseur(
     stdin: str | IO[bytes] | None = None,
     stdout: int | IO[bytes] = subprocess.PIPE,
     environ: dict[str, str] | None = None,
+    last_of: int = 0,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``regisseur ARGUMENTS`` to its end; outputs as UTF-8.
 
     Args:
         stdin: text for its stdin, or a file; None: nothing to read.
         environ: variables beside those of `_environment`.
+        last_of: it is to start so many processes, and the limit of time (-u) is reached by the last of them that has
+            not ended, and only by that: see `last_times_out`.
     """
+    program = [sys.executable, _LAST_TIMES_OUT, str(last_of)] if last_of else [PROGRAM]
     given = {"input": stdin or ""} if stdin is None or isinstance(stdin, str) else {"stdin": stdin}
     return subprocess.run(
-        [PROGRAM, *map(str, arguments)],
+        [*program, *map(str, arguments)],
         stdout=stdout,
         stderr=subprocess.PIPE,
         cwd=cwd,
