@@ -19,7 +19,7 @@ out, starts wait until another process has ended: that is not a failure of the
 command.
 
 Read on: `_child` (what it knows of each), `_maker` (how they are made), `_signals` (how they are ended), `_guard`,
-`_sessions` (commands on other hosts).
+`_inputs` (what they read), `_sessions` (commands on other hosts).
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ from ..protocols.messages import (
 from ._child import CLOSED, PARKED, RUNNING, Child
 from ._context import here
 from ._guard import Guard
+from ._inputs import Inputs
 from ._maker import Maker
 from ._process_rule import ForceDue, KillWanted
 from ._reactor import READABLE, WRITABLE
@@ -111,6 +112,7 @@ class IoActor(Actor):
         self._starting = False  # the reactor was asked to start those that wait
         self._short = False  # something has run out: starts wait for an exit
         self._room = Room()
+        self._inputs = Inputs(self, self._children, self._room)
         self._guard = Guard(lambda: [child.pid for child in self._children.values() if child.is_local])
         self._maker = Maker(self._room, self._guard)
         self._signals = Signals(self._children, self._hang_up)
@@ -218,9 +220,9 @@ class IoActor(Actor):
         watch = self.reactor.watch
         for stream, fd in child.outputs.items():
             if child.terminal and stream == STDOUT:
-                watch(fd, READABLE, lambda events: self._serve_terminal(child, events))
+                watch(fd, READABLE, lambda events: self._inputs.serve_terminal(child, events))
             else:
-                watch(fd, READABLE, lambda _, s=stream: self._read(child, s))  # type: ignore[misc]  # binds early
+                watch(fd, READABLE, lambda _, s=stream: self.read(child, s))  # type: ignore[misc]  # binds early
 
     def _redirect(self, message: Redirect) -> None:
         self._redirects[message.process] = message
@@ -231,7 +233,8 @@ class IoActor(Actor):
 
     # -- output ----------------------------------------------------------------
 
-    def _read(self, child: Child, stream: int) -> None:
+    def read(self, child: Child, stream: int) -> None:
+        """Tell what has come on *stream*, or that it has ended."""
         fd = child.outputs.get(stream, CLOSED)
         if fd == CLOSED:
             return
@@ -294,15 +297,15 @@ class IoActor(Actor):
         child = self._children.get(message.process)
         if child is not None:
             child.paused = {*child.paused, message.stream}
-            self._watch_output(child, message.stream)
+            self.watch_output(child, message.stream)
 
     def _resume(self, message: ResumeOutput) -> None:
         child = self._children.get(message.process)
         if child is not None:
             child.paused = {*child.paused} - {message.stream}
-            self._watch_output(child, message.stream)
+            self.watch_output(child, message.stream)
 
-    def _watch_output(self, child: Child, stream: int) -> None:
+    def watch_output(self, child: Child, stream: int) -> None:
         """Wait for what is to be waited for now on the descriptor of *stream*."""
         fd = child.outputs.get(stream, CLOSED)
         if fd != CLOSED:
@@ -324,109 +327,6 @@ class IoActor(Actor):
         if child.diverted is not None:  # else it has ended meanwhile
             child.diverted[message.stream] = message.output
 
-    # -- input -----------------------------------------------------------------
-
-    def _write(self, message: WriteInput) -> None:
-        child = self._children.get(message.process)
-        if child is None:
-            return  # ProcessExited said what was written
-        try:
-            self._room.get_back(child)
-        except OSError as error:
-            self.tell(message.process, InputFailed(error.errno or errno.EIO))
-            return
-        if child.stdin == CLOSED or child.closing_input:
-            self.tell(message.process, InputFailed(errno.EPIPE))
-            return
-        self._add_input(child, message.bulk)
-
-    def _add_input(self, child: Child, data: bytes) -> None:
-        child.add_input(data)
-        if not child.input_watched:
-            self._write_some(child)
-
-    def _serve_terminal(self, child: Child, events: int) -> None:
-        if events & WRITABLE and child.pending:
-            self._write_some(child)
-        if events & ~WRITABLE:
-            self._read(child, STDOUT)
-
-    def _write_some(self, child: Child) -> None:
-        assert child.pending is not None
-        try:
-            if child.terminal and STDOUT not in child.outputs:
-                raise OSError(errno.EIO, os.strerror(errno.EIO))  # nobody has the terminal open any more
-            done = child.write_some()
-        except OSError as error:
-            child.pending.clear()
-            self.tell(child.address, InputFailed(error.errno or errno.EIO))
-            done = True
-            child.closing_input = not child.terminal
-            child.source = None
-        if done and child.source is not None:
-            self._refill(child)
-            return
-        self._watch_input(child, wanted=not done)
-        if done and child.closing_input:
-            self._close_input_now(child)
-
-    def _feed(self, message: Feed) -> None:
-        child = self._children.get(message.process)
-        if child is not None and child.stdin != CLOSED and not child.closing_input:
-            child.source = message.source
-            if not child.pending:
-                self._refill(child)
-
-    def _refill(self, child: Child) -> None:
-        """Nothing is pending: take the next block of what it is fed with, for when its stdin has room."""
-        if child.source is None or child.stdin == CLOSED or self._children.get(child.address) is not child:
-            return  # it has ended meanwhile
-        try:
-            data = child.source.next(lambda: self._refill(child))
-            if data:
-                self._room.get_back(child)
-        except OSError as error:
-            child.source = data = None
-            self.tell(child.address, InputFailed(error.errno or errno.EIO))
-        if data:
-            child.add_input(data)
-        self._watch_input(child, wanted=bool(data))
-        if data is None:
-            child.source = None
-            self._close_input(CloseInput(child.address))
-
-    def _watch_input(self, child: Child, *, wanted: bool) -> None:
-        if wanted == child.input_watched:
-            return
-        child.input_watched = wanted
-        if child.terminal:
-            self._watch_output(child, STDOUT)
-        elif wanted:
-            self.reactor.watch(child.stdin, WRITABLE, lambda _: self._write_some(child))
-        else:
-            self.reactor.forget(child.stdin)
-
-    def _close_input(self, message: CloseInput) -> None:
-        child = self._children.get(message.process)
-        if child is None or child.stdin == CLOSED:
-            return
-        if child.terminal:  # it can not be closed one way
-            self._add_input(child, child.end_of_file())
-            return
-        try:
-            self._room.get_back(child)
-        except OSError:  # no place to get it back to: it closes with the others parked there
-            self._room.forget(child)
-            child.stdin = CLOSED
-            return
-        child.closing_input = True
-        if not child.pending:
-            self._close_input_now(child)
-
-    def _close_input_now(self, child: Child) -> None:
-        os.close(child.stdin)
-        child.stdin = CLOSED
-
     # -- signals -------------------------------------------------------------------
 
     def _signal(self, message: SignalProcess) -> None:
@@ -442,7 +342,7 @@ class IoActor(Actor):
             child.pending.clear()
             self.tell(child.address, InputFailed(errno.EPIPE))
         child.input_watched = False
-        self._close_input_now(child)
+        self._inputs.close_now(child)
 
     # -- the end -------------------------------------------------------------------
 
@@ -585,13 +485,13 @@ class IoActor(Actor):
 _HANDLERS: dict[type, Callable[[IoActor, Any], None]] = {
     SpawnProcess: IoActor._spawn,
     SignalProcess: IoActor._signal,
-    WriteInput: IoActor._write,
-    CloseInput: IoActor._close_input,
+    WriteInput: lambda io, message: io._inputs.write(message),
+    CloseInput: lambda io, message: io._inputs.close(message),
     PauseOutput: IoActor._pause,
     ResumeOutput: IoActor._resume,
     Divert: IoActor._divert,
     Redirect: IoActor._redirect,
-    Feed: IoActor._feed,
+    Feed: lambda io, message: io._inputs.feed(message),
     AttachSession: lambda io, message: io._sessions.attach(message),
     AttachNative: lambda io, message: io._sessions.attach(message),
     DetachSession: lambda io, message: io._sessions.detach(message),
