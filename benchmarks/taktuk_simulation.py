@@ -13,6 +13,7 @@ usage: taktuk_simulation.py check    measure the costs, and compare with real tr
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import heapq
 import itertools
@@ -22,7 +23,7 @@ import random
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,6 @@ COSTS = Costs(connect=0.0045, start=0.0300, message=0.000085, run=0.0029, ours=0
 SSH = dataclasses.replace(COSTS, connect=0.0165, start=0.0420, login=0.15, latency=0.0002)
 """The same with ssh in a cluster: what its ends cost by curve25519, and a login of 150 ms."""
 WINDOW = 10
-_SETTLE = 10.0  # seconds in which what is left of a tree goes away
 TIMEOUT = 20.0
 
 
@@ -259,8 +259,6 @@ class Tree:
 
 def measured(count: int) -> dict[str, float]:
     """Deploy a tree of so many nodes on this machine, and run two commands: seconds of each, and of processors."""
-    from cases.measure import tree_cpu
-
     from regisseur.actors import Process, TaktukGateway, TaktukRemote
     from regisseur.actors.runtime import Runtime, use_runtime
 
@@ -270,21 +268,39 @@ def measured(count: int) -> dict[str, float]:
     figures: dict[str, float] = {}
     with Runtime("measured") as runtime, use_runtime(runtime):
         Process("/bin/true").run()
-        before, began = tree_cpu(), time.monotonic()
+        before, began = _busy(), time.monotonic()
         gateway = TaktukGateway(hosts, params).start().wait()
         assert len(gateway.connected) == count, gateway.unreachable
         figures["deploy"] = time.monotonic() - began
-        figures["deploy_cpu"] = tree_cpu() - before
+        figures["deploy_cpu"] = _busy() - before
         first = TaktukRemote("true", hosts, params).run()  # which starts the supervisors
         root = first.processes[0].pid
-        before, began, root_before = tree_cpu(), time.monotonic(), _used(root)
+        before, began, root_before = _busy(), time.monotonic(), _used(root)
         second = TaktukRemote("true", hosts, params).run()
         assert second.ok
         figures["command"] = time.monotonic() - began
-        figures["command_cpu"] = tree_cpu() - before
+        figures["command_cpu"] = _busy() - before
         figures["root_cpu"] = _used(root) - root_before
         gateway.stop()
     return figures
+
+
+def _busy() -> float:
+    """Processor seconds that this machine, which has nothing else to do, has been busy."""
+    fields = Path("/proc/stat").read_text().splitlines()[0].split()
+    return sum(int(fields[number]) for number in (1, 2, 3, 6, 7)) / os.sysconf("SC_CLK_TCK")
+
+
+def _settle() -> None:
+    """Wait until what was started on the nodes has gone: supervisors look around a last time."""
+    while any(b"regisseur-supervisor" in line for line in _command_lines()):
+        time.sleep(0.1)
+
+
+def _command_lines() -> Iterator[bytes]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended
+            yield path.read_bytes()
 
 
 def _used(pid: int | None) -> float:
@@ -298,7 +314,7 @@ def check() -> None:
     real = {}
     for count in (20, 100, 300):
         real[count] = measured(count)
-        time.sleep(_SETTLE)
+        _settle()
     used = [real[count]["deploy_cpu"] / count for count in real]
     print("processor seconds of a node's connection:", *(f"{seconds:.4f}" for seconds in used))
     ran = [real[count]["command_cpu"] / count for count in real]
