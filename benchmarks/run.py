@@ -295,24 +295,29 @@ def gathering_cases(hosts: int, lines: int) -> list[Case]:
     ]
 
 
-def taktuk_cases(hosts: int, many: int) -> list[Case]:
-    """Commands over TakTuk. Its nodes are all on this machine, whose processor they share."""
-    alone = python("taktuk alone", "taktuk_alone", hosts)
+def _tree_cases(hosts: int, way: str, title: str) -> list[Case]:
+    """A command that makes the tree, and one that finds it."""
     return [
         Case(
-            "taktuk-first",
-            f"a command on {hosts} nodes of TakTuk",
-            "wall <= 1.1 x that of taktuk alone",
-            [ours("taktuk", hosts, "first"), alone],
+            f"taktuk-{which}-{way}",
+            f"{words} {hosts} nodes of TakTuk, {title}",
+            target,
+            [ours("taktuk", hosts, which, way), python("taktuk alone", "taktuk_alone", hosts, way)],
             per=hosts,
-        ),
-        Case(
-            "taktuk-second",
-            "another command on them",
-            "wall <= 1/15 of taktuk alone, which connects them anew",
-            [ours("taktuk", hosts, "second"), Program(alone.name, alone.argv)],
-            per=hosts,
-        ),
+            over_ssh=way == "ssh",
+        )
+        for which, words, target in (
+            ("first", "a command on", "wall <= 1.1 x that of taktuk alone"),
+            ("second", "another command on", "wall <= 1/15 of taktuk alone, which connects them anew"),
+        )
+    ]
+
+
+def taktuk_cases(hosts: int, many: int) -> list[Case]:
+    """Commands over TakTuk. Its nodes are all on this machine, whose processor they share."""
+    ways = {"local": "connected by a program that does nothing", "ssh": "connected by ssh"}
+    return [
+        *(case for way, title in ways.items() for case in _tree_cases(hosts, way, title)),
         Case(
             "taktuk-streams",
             f"a command on {many:,} nodes that a program in place of taktuk makes up, 5 times",

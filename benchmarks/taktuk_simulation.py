@@ -5,7 +5,7 @@ connections at once, its window; a node that has no hosts left to connect asks t
 one, then two, then four, but never more than half of what is there. Processor time is queued for: each node has a
 processor of its own, or all share those of one machine, which is how the simulation is checked against real trees.
 
-What the steps cost is measured on this machine (`measured`), by real trees; see docs/taktuk-simulation.md.
+What the steps cost is measured on this machine (`measured`), by real trees; see docs/taktuk.md.
 
 usage: taktuk_simulation.py check    measure the costs, and compare with real trees of 20, 100 and 300 nodes here
        taktuk_simulation.py table    the table in the docs, with the costs that stand in `COSTS`
@@ -49,9 +49,9 @@ class Costs:
     """Of a message, on its way."""
 
 
-COSTS = Costs(connect=0.0045, start=0.0300, message=0.000085, run=0.0029, ours=0.0001)
+COSTS = Costs(connect=0.0060, start=0.0400, message=0.00004, run=0.0047, ours=0.0001)
 """Measured here, with a connector that costs nothing."""
-SSH = dataclasses.replace(COSTS, connect=0.0165, start=0.0420, login=0.15, latency=0.0002)
+SSH = dataclasses.replace(COSTS, connect=0.0180, start=0.0520, login=0.15, latency=0.0002)
 """The same with ssh in a cluster: what its ends cost by curve25519, and a login of 150 ms."""
 WINDOW = 10
 TIMEOUT = 20.0

@@ -1,21 +1,21 @@
-"""``true`` on N nodes of TakTuk, all on this machine, by taktuk alone. usage: N"""
+"""``true`` on N nodes of TakTuk, all on this machine, by taktuk alone. usage: N local|ssh"""
 
+import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 from measure import Measure
+from taktuk_targets import connector, hosts
 
-count = int(sys.argv[1])
-connector = str(Path(__file__).with_name("taktuk_connector.sh"))
-nodes = [word for number in range(count) for word in ("-m", f"host-{number}")]
+count, way = int(sys.argv[1]), sys.argv[2]
+nodes = [word for name in hosts(way, count) for word in ("-m", name)]
 argv = [
     "taktuk",
     "-s",
     "-o",
     r'status="$rank ended $line\n"',
     "-c",
-    connector,
+    shlex.join(connector(way)),
     *nodes,
     "broadcast",
     "exec",

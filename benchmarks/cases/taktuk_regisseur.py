@@ -1,4 +1,4 @@
-"""TaktukRemote("true") on N nodes of TakTuk, all on this machine, by regisseur. usage: N first|second"""
+"""TaktukRemote("true") on N nodes of TakTuk, all on this machine, by regisseur. usage: N first|second local|ssh"""
 
 import contextlib
 import sys
@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from measure import Measure
+from taktuk_targets import connector, hosts
 
 from regisseur.actors import Process, TaktukRemote
 from regisseur.actors.runtime import stop_runtime
@@ -18,17 +19,16 @@ def command_lines():
             yield path.read_bytes()
 
 
-count, which = int(sys.argv[1]), sys.argv[2]
-connector = str(Path(__file__).with_name("taktuk_connector.sh"))
-params = {"taktuk_connector": connector, "taktuk_connector_options": ()}
-hosts = [f"host-{number}" for number in range(count)]
+count, which, way = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+params = {"taktuk_connector": connector(way), "taktuk_connector_options": ()}
+names = hosts(way, count)
 Process("/bin/true").run()
 with Measure() as measure:
-    first = TaktukRemote("true", hosts, params).run()
+    first = TaktukRemote("true", names, params).run()
     assert first.ok, next(process.error_reason for process in first.processes if not process.ok)
     if which == "second":
         measure.begin_again()
-        second = TaktukRemote("true", hosts, params).run()
+        second = TaktukRemote("true", names, params).run()
         assert second.ok
 stop_runtime()
 while any(b"regisseur-supervisor" in line for line in command_lines()):  # so that they do not disturb what comes next
