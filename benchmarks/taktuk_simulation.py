@@ -39,6 +39,8 @@ class Costs:
     """To become a node: Perl, and the program that is sent along; with its end of the connection."""
     message: float
     """For a message that a node takes or passes on."""
+    pack: float
+    """For a host that is handed to another node to be connected there, for each of the two."""
     run: float
     """To run a command, on its node."""
     ours: float
@@ -49,11 +51,12 @@ class Costs:
     """Of a message, on its way."""
 
 
-COSTS = Costs(connect=0.0060, start=0.0400, message=0.00004, run=0.0047, ours=0.0001)
+COSTS = Costs(connect=0.0060, start=0.0400, message=0.00004, pack=0.00001, run=0.0047, ours=0.0001)
 """Measured here, with a connector that costs nothing."""
 SSH = dataclasses.replace(COSTS, connect=0.0180, start=0.0520, login=0.15, latency=0.0002)
 """The same with ssh in a cluster: what its ends cost by curve25519, and a login of 150 ms."""
 WINDOW = 10
+_TOLD = 3  # things that a node tells of its connection, and of a command
 TIMEOUT = 20.0
 
 
@@ -120,11 +123,13 @@ class Tree:
         self.root.hosts.extend(rng.random() >= failing for _ in range(count))
         self._connect(self.root, 0.0)
         self.deployed = 0.0
-        """When the last connection was made or given up."""
+        """When the last connection was made or given up, and then: when all nodes have been counted, too."""
         while self._events:
             now, _, function = heapq.heappop(self._events)
             function(now)
         assert self.connected + self.failed == count
+        told = _TOLD * self.connected * costs.message  # to the root, meanwhile
+        self.deployed = max(self.deployed, told) + self._spread(dataclasses.replace(costs, run=0.0), 1)
 
     def _node(self, parent: Node | None) -> Node:
         return Node(parent, self._shared or Processors(1), max(self._arity, 0))
@@ -191,7 +196,9 @@ class Tree:
             return
         thief.given = min(max(1, 2 * thief.given), math.ceil(len(giver.hosts) / 2))
         taken = [giver.hosts.popleft() for _ in range(thief.given)]
-        self._send(giver, thief, now, lambda now: self._got(thief, taken, now))
+        packing = len(taken) * self._costs.pack
+        packed = giver.processors.run(now, packing)
+        self._send(giver, thief, packed, lambda now: self._got(thief, taken, thief.processors.run(now, packing)))
 
     def _got(self, node: Node, hosts: list[bool], now: float) -> None:
         node.hosts.extend(hosts)
@@ -212,9 +219,12 @@ class Tree:
             depth, level = depth + 1, [child for node in level for child in node.children]
         return depth
 
-    def command(self, records: int = 3) -> float:
-        """How long a command takes on all nodes, each of which tells so many things of it."""
-        costs = self._costs
+    def command(self) -> float:
+        """How long a command takes on all nodes."""
+        return self._spread(self._costs, _TOLD)
+
+    def _spread(self, costs: Costs, records: int) -> float:
+        """How long it takes that something reaches all nodes, and each tells so many things of it."""
         self._refresh()
         shared = self._shared
         events: list[tuple[float, int, Node, bool]] = []

@@ -28,12 +28,13 @@ def test_one_node_takes_what_its_steps_take(simulation: ModuleType) -> None:
     costs = simulation.SSH
     tree = simulation.Tree(1, costs)
 
-    assert tree.deployed == pytest.approx(costs.connect + costs.login + costs.start)
+    steps = costs.connect + costs.login + costs.start + 2 * costs.latency
+    assert tree.deployed == pytest.approx(steps, rel=0.01)
     assert (tree.connected, tree.failed, tree.depth) == (1, 0, 1)
 
 
 def test_a_root_that_connects_all_is_as_fast_as_its_processor_or_its_window(simulation: ModuleType) -> None:
-    costs = simulation.Costs(connect=0.01, start=0.05, message=0, run=0, ours=0)
+    costs = simulation.Costs(connect=0.01, start=0.05, message=0, pack=0, run=0, ours=0)
     tree = simulation.Tree(200, costs, arity=-1)
     by_processor = 200 * costs.connect + costs.start
 
@@ -53,7 +54,7 @@ def test_a_limit_of_connections_is_kept_and_all_are_connected_all_the_same(simul
 
 
 def test_with_shared_processors_no_work_is_done_for_nothing(simulation: ModuleType) -> None:
-    costs = simulation.Costs(connect=0.01, start=0.03, message=0, run=0, ours=0)
+    costs = simulation.Costs(connect=0.01, start=0.03, message=0, pack=0, run=0, ours=0)
     tree = simulation.Tree(100, costs, processors=2)
 
     assert tree.deployed >= 100 * 0.04 / 2
