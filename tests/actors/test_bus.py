@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import queue
@@ -419,14 +420,16 @@ def test_a_send_that_is_broken_off_keeps_up_no_other(
             send(*arguments)
         raise KeyboardInterrupt
 
-    for number in range(2):
+    told: list[int] = []
+    while breaks:  # it need not be woken for a message that comes while it is awake, for whatever reason
         until(lambda: not bus._awake)
         monkeypatch.setattr(bus, "_send", send_and_break_off)
-        with pytest.raises(KeyboardInterrupt):
-            collector.tell(number)
+        told.append(len(told))
+        with contextlib.suppress(KeyboardInterrupt):
+            collector.tell(told[-1])
         monkeypatch.undo()
 
-    assert [each for each in collector.ask(None, timeout=DEADLINE, block=True) if each is not None] == [0, 1]
+    assert [each for each in collector.ask(None, timeout=DEADLINE, block=True) if each is not None] == told
 
 
 def test_an_actor_that_ends_while_others_send_to_it_leaves_no_question_open(stage: Runtime, base: type[Actor]) -> None:

@@ -901,7 +901,7 @@ print(time.monotonic())
     took = time.monotonic() - float(then)
 
     assert not [pid for pid in pids.split() if Path(f"/proc/{pid}").exists()]
-    assert took < 5.0, took
+    assert took < DEADLINE, took
 
 
 def test_a_runtime_that_stops_ends_its_processes_and_they_are_killed_not_failed() -> None:
@@ -960,7 +960,7 @@ time.sleep(1000)
         controller.communicate()
     killed = time.monotonic()
     while left := {pid for pid in sessions if alive(pid)}:
-        assert time.monotonic() - killed < 5.0, left
+        assert time.monotonic() - killed < DEADLINE, left
     print(f"gone after {time.monotonic() - killed:.2f} s")
 
 

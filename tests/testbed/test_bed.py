@@ -24,6 +24,8 @@ def test_each_host_has_its_own_name_processes_and_files(hosts: list[Machine]) ->
         host.run("touch", "/tmp/of-its-own")
     assert hosts[0].processes() == []
     assert hosts[2].run("sh", "-c", "echo /tmp/*") == "/tmp/*\n"
+    for host in hosts[:2]:
+        host.run("rm", "/tmp/of-its-own")
 
 
 @pytest.mark.slow
