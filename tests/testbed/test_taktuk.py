@@ -18,6 +18,7 @@ import pytest
 from bed import Bed
 from machine import Machine
 from processes import DEADLINE, QUIET
+from regisseur.actors.action import TaktukGet, TaktukPut
 from regisseur.actors.connection_errors import ConnectionLostError, GatewayLostError
 from regisseur.actors.remote import Remote
 from regisseur.actors.taktuk import TaktukGateway, TaktukRemote
@@ -82,6 +83,18 @@ def test_a_tree_of_many_nodes_runs_commands_on_each(names: list[str], tree_param
 
     assert [process.error_reason for process in action.processes if not process.ok] == []
     assert [process.stdout for process in action.processes] == [f"{name}\nfor all\n" for name in names] * _SLOTS
+
+
+def test_files_go_to_all_hosts_and_back(names: list[str], tree_params: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "a file"
+    file.write_bytes(os.urandom(3_000_000))
+    put = TaktukPut(names, [file], "copies/{{{host}}}", tree_params, create_dirs=True).run(2 * DEADLINE)
+    back = str(tmp_path / "back" / "{{{host}}}")
+    get = TaktukGet(names, "copies/{{{host}}}/a file", back, tree_params, create_dirs=True).run(2 * DEADLINE)
+
+    assert [process.error_reason for process in (*put.processes, *get.processes) if not process.ok] == []
+    for name in names:
+        assert (tmp_path / "back" / name / "a file").read_bytes() == file.read_bytes()
 
 
 def test_a_leaf_that_crashes_or_hangs_fails_alone(
