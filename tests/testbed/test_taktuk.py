@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +11,7 @@ from typing import Any
 import pytest
 
 from bed import Bed
+from controller import kill_at_random
 from machine import Machine
 from processes import DEADLINE, QUIET
 from regisseur.actors.action import TaktukGet, TaktukPut
@@ -33,7 +29,6 @@ pytestmark = [
 
 _SOON = 3 * 1 + 7.0
 """Seconds until a host that is gone is lost: three times the alive_interval, and what a busy machine needs."""
-_AT_ONCE = 2 * 5.0
 _SLOTS = 5
 """Further names of each host, for trees of more nodes than there are hosts."""
 _PLACE = "echo begun $TAKTUK_RANK $TAKTUK_CHILD_MIN $TAKTUK_CHILD_MAX; cat"
@@ -166,34 +161,7 @@ def test_when_the_gateways_host_crashes_all_end_by_an_error_and_it_is_deployed_a
     assert [process.stdout for process in again.processes] == [f"{name}\n" for name in names[1:]]
 
 
-_CONTROLLER = """
-import sys
-from regisseur.actors import TaktukRemote
-names, params = eval(sys.argv[1])
-stubborn = "trap '' TERM HUP; setsid sleep 1000 & sleep 1000 & echo begun; while :; do sleep 1000; done"
-print("imported", flush=True)
-for number in range(1000):
-    long, short = TaktukRemote(stubborn, names, params).start(), TaktukRemote("seq 1000", names, params).start()
-    long.expect("begun")
-    short.wait()
-    for process in long.processes:
-        process.kill(auto_force_kill_timeout=0.1)
-    long.wait()
-"""
-
-
 def test_nothing_is_left_of_a_program_that_was_killed_at_a_random_moment(
-    hosts: list[Machine], names: list[str], tree_params: dict[str, Any]
+    hosts: list[Machine], tree_params: dict[str, Any]
 ) -> None:
-    argv = [sys.executable, "-c", _CONTROLLER, repr((names, tree_params))]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE) as program:
-        assert program.stdout is not None
-        assert program.stdout.readline() == b"imported\n"
-        killer = threading.Timer(random.uniform(0, 8), program.kill)
-        killer.start()
-        killer.join(DEADLINE)
-    since = time.monotonic()
-
-    assert program.returncode == -signal.SIGKILL  # else it was not at work
-    for host in hosts:
-        host.wait_idle(since + _AT_ONCE - time.monotonic())
+    kill_at_random("TaktukRemote", hosts, tree_params, 8)
