@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pykka
 
-from ..protocols.chain import (
+from ..protocols.chain import Chain, is_private
+from ..protocols.chain_events import (
     HEAD,
-    Chain,
     Completed,
     Dismiss,
     Effect,
@@ -41,7 +41,6 @@ from ..protocols.chain import (
     Reported,
     Ticked,
     Took,
-    is_private,
 )
 from ._chain_program import head_command, program_input
 from ._handlers import ProcessOutputHandler
@@ -158,7 +157,7 @@ class ChainLeader:
 
     def enter(self, side: HopSide, rank: int, name: str, plan: Plan, runtime: Runtime, *, leaf: bool = False) -> int:
         """A hop is being started; return its number. A *leaf* is ready when it has said so, without an address."""
-        number = self._chain.enter(rank, leaf=leaf)
+        number = self._chain.enter(rank, plan.size, leaf=leaf)
         self._members[number] = _Member(side, name)
         self._names[number] = name
         self._plan, self._runtime = plan, runtime

@@ -10,229 +10,67 @@ fed by the controller, over the connection of commands.
 
 A hop is *slow* that lags far behind its upstream, which has more for it: those that take from it are given others, and
 it goes on as a leaf. If then one of them lags too, it is the upstream that sends slowly, and that is left aside
-instead. One of which nothing is heard any more is given up: soon where another hop has found it silent too.
+instead. Of one that takes from the head it takes a trial to know (`Trial`). One of which nothing is heard any more is
+given up: soon where another hop has found it silent too.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
-__all__ = [
-    "HEAD",
-    "Chain",
-    "Completed",
-    "Dismiss",
-    "Effect",
-    "Ended",
-    "Feed",
-    "Follow",
-    "GiveUp",
-    "Hop",
-    "Listening",
-    "LostUpstream",
-    "Placed",
-    "RanDry",
-    "Remark",
-    "Reported",
-    "Ticked",
-    "Took",
-    "is_private",
-]
+from .chain_events import (
+    HEAD,
+    Completed,
+    Dismiss,
+    Effect,
+    Ended,
+    Feed,
+    Follow,
+    GiveUp,
+    Listening,
+    LostUpstream,
+    Placed,
+    RanDry,
+    Remark,
+    Reported,
+    Ticked,
+    Took,
+)
+from .chain_hop import Hop
+from .chain_trial import Trial
 
-HEAD = -1
-"""The number of the head among upstreams."""
+__all__ = ["Chain", "is_private"]
 
 _KNOWN = 16  # upstreams that a hop is told of
 _LAG = 8 << 20  # bytes behind its upstream that are nothing
 _LAG_SECONDS = 2.0  # nor is what comes in so long
-_WINDOW = 3.0  # seconds over which speeds are taken
 _PATIENCE = 5.0  # seconds without a word from a hop that another has lost, too
 _LONG = 3 * _PATIENCE  # and from any
 _FEEDS = 3  # that bring nothing
-
-
-@dataclass(frozen=True, slots=True)
-class Listening:
-    """A hop is ready; *head*: it may take from the head."""
-
-    hop: int
-    at: float
-    """Seconds, as in all events."""
-    head: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Reported:
-    """A hop has so many bytes."""
-
-    hop: int
-    received: int
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Took:
-    """A hop takes from *upstream* now."""
-
-    hop: int
-    upstream: int
-
-
-@dataclass(frozen=True, slots=True)
-class LostUpstream:
-    """A hop has given up *upstream*, and goes on to the next that it knows."""
-
-    hop: int
-    upstream: int
-
-
-@dataclass(frozen=True, slots=True)
-class RanDry:
-    """A hop knows no upstream any more."""
-
-    hop: int
-
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """A hop has all, and needs no upstream."""
-
-    hop: int
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """On the host of a hop all is checked and in its place."""
-
-    hop: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A hop is no more."""
-
-    hop: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ticked:
-    """Time has passed."""
-
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Follow:
-    """Effect: tell a hop its upstreams, the nearest first."""
-
-    hop: int
-    upstreams: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """Effect: send a hop what it misses over its connection of commands."""
-
-    hop: int
-
-
-@dataclass(frozen=True, slots=True)
-class Dismiss:
-    """Effect: a hop is done, and nobody takes from it: it may end."""
-
-    hop: int
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """Effect: nothing more can be expected of a hop."""
-
-    hop: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """Effect: have the report say this of a hop."""
-
-    hop: int
-    text: str
-
-
-Effect: TypeAlias = Follow | Feed | Dismiss | GiveUp | Remark
-
-
-@dataclass(slots=True)
-class Hop:
-    """What is known of one."""
-
-    number: int
-    rank: int
-    """Of its host, among those of the action."""
-    leaf: bool = False
-    """It can serve nobody, and tells neither how far it is nor whether its upstream is silent."""
-    place: int = -1
-    """In the chain; -1: it has none yet."""
-    upstream: int | None = None
-    received: int = 0
-    head: bool = True
-    """It may take from the head."""
-    complete: bool = False
-    placed: bool = False
-    gone: bool = False
-    """It has ended, was given up, or may end."""
-    slow: bool = False
-    suspected: bool = False
-    """Another has found it silent, and nothing was heard of it since."""
-    avoided: set[int] = field(default_factory=set)
-    """Upstreams that it has lost."""
-    heard: float = 0.0
-    fed_at: int = -1
-    """What it had when it was fed the last time."""
-    feeds: int = 0
-    """That have brought nothing."""
-    samples: deque[tuple[float, int]] = field(default_factory=deque)
-    """When it had how much, in the last seconds."""
-
-    @property
-    def lives(self) -> bool:
-        """It has a place, and is there."""
-        return self.place >= 0 and not self.gone
-
-    def rate(self) -> float | None:
-        """Bytes per second, lately; None: it is not known yet."""
-        if len(self.samples) < 2:
-            return None
-        (begin, first), (end, last) = self.samples[0], self.samples[-1]
-        return (last - first) / (end - begin) if end - begin >= _WINDOW * 2 / 3 else None
-
-    def sample(self, at: float, received: int) -> None:
-        """Remember what it has."""
-        self.samples.append((at, received))
-        while at - self.samples[0][0] > _WINDOW:
-            self.samples.popleft()
+_RECEIVES_SLOWLY = "it receives slowly: no other host waits for it"
 
 
 class Chain:
     """See the module. Hops are numbered by `enter`, and each event names one that was."""
 
     def __init__(self) -> None:
+        self._trial = Trial()
         self.hops: list[Hop] = []
         self._placed: list[Hop] = []  # those that have a place, in their order
         self._waiting: list[Hop] = []
         self._best = 0.0  # bytes per second
 
-    def enter(self, rank: int, *, leaf: bool = False) -> int:
+    def enter(self, rank: int, size: int, *, leaf: bool = False) -> int:
         """A hop is being started on the host with that rank; return its number. Started again, it is another.
 
         Args:
+            rank: see above.
+            size: of what it is to get, in bytes, more or less.
             leaf: it is only to take.
         """
-        self.hops.append(Hop(len(self.hops), rank, leaf))
+        self.hops.append(Hop(len(self.hops), rank, size, leaf))
         return len(self.hops) - 1
 
     def take(self, event: Any) -> list[Effect]:
@@ -272,8 +110,8 @@ class Chain:
         """Whether there are hops that are not ready yet."""
         return any(hop.place < 0 and not (hop.gone or hop.leaf) for hop in self.hops)
 
-    def _follow(self, hop: Hop) -> Effect:
-        """Give *hop* upstreams."""
+    def _follow(self, hop: Hop, *, head_first: bool = False) -> Effect:
+        """Give *hop* upstreams. Only a trial has the head before others."""
         hop.samples.clear()
         hop.upstream = None
         known: list[int] = []
@@ -284,7 +122,7 @@ class Chain:
                 if len(known) == _KNOWN:
                     break
         if hop.head and HEAD not in hop.avoided:
-            known.append(HEAD)
+            known.insert(0 if head_first else len(known), HEAD)
         if known:
             hop.upstream = known[0]
             return Follow(hop.number, tuple(known))
@@ -363,7 +201,28 @@ class Chain:
         for hop in self._placed:
             if hop.lives and not hop.complete and self._lags(hop):
                 effects += self._relieve(hop)
-        return effects + self._dismissals()
+        return effects + self._try_head(at) + self._dismissals()
+
+    def _try_head(self, at: float) -> list[Effect]:
+        """Find out whether all wait for a hop that could have more from the head."""
+        trial = self._trial
+        if trial.tester is None:
+            first = self._first()
+            tester = None if first is None else trial.begin(first, self._takers(first), self._best, at)
+            return [] if tester is None else [self._follow(tester, head_first=True)]
+        verdict = trial.verdict(at)
+        if verdict is None:
+            return []
+        first, tester = trial.first, trial.end()
+        if verdict and first is not None:
+            first.slow = True
+            return [Remark(first.number, _RECEIVES_SLOWLY), *(self._follow(taker) for taker in self._takers(first))]
+        return [self._follow(tester)] if tester and tester.lives and tester.upstream == HEAD else []
+
+    def _first(self) -> Hop | None:
+        """The one that takes from the head; None: there are none, or several."""
+        takers = [hop for hop in self._placed if hop.lives and not hop.complete and hop.upstream == HEAD]
+        return takers[0] if len(takers) == 1 else None
 
     def _lags(self, hop: Hop) -> bool:
         """Whether its upstream has much more for it, which comes much slower than things go elsewhere."""
@@ -390,8 +249,7 @@ class Chain:
         if hop.slow or not takers:
             return []
         hop.slow = True
-        text = "it receives slowly: no other host waits for it"
-        return [Remark(hop.number, text), *(self._follow(taker) for taker in takers)]
+        return [Remark(hop.number, _RECEIVES_SLOWLY), *(self._follow(taker) for taker in takers)]
 
     def _takers(self, hop: Hop) -> list[Hop]:
         return [other for other in self._placed if other.lives and not other.complete and other.upstream == hop.number]

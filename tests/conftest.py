@@ -6,6 +6,7 @@ Markers and time limits stand in pyproject.toml; `needs` and `leaks` in tests/su
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import settings
 
@@ -16,3 +17,6 @@ pytest_plugins = ["leaks", "needs", "sshd"]
 settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=300, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
+
+# Under nohup it is ignored, and so in all that the tests start: children keep that, as those of any program do.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regisseur.protocols.chain import (
+from regisseur.protocols.chain import Chain, is_private
+from regisseur.protocols.chain_events import (
     HEAD,
-    Chain,
     Completed,
     Dismiss,
     Effect,
@@ -26,7 +26,6 @@ from regisseur.protocols.chain import (
     Reported,
     Ticked,
     Took,
-    is_private,
 )
 
 MEGA = 1 << 20
@@ -46,10 +45,10 @@ class Host:
 class World:
     """Hosts that do as the rules say, a block at a time, as long as they live. Checks each effect."""
 
-    def __init__(self, count: int, apart: set[tuple[int, int]], head: bool, feeds: bool) -> None:
+    def __init__(self, count: int, apart: set[tuple[int, int]], head: bool, feeds: bool, believed: int = SIZE) -> None:
         self.chain = Chain()
         self.hosts = [Host() for _ in range(count)]
-        self.numbers = [self.chain.enter(rank) for rank in range(count)]
+        self.numbers = [self.chain.enter(rank, believed) for rank in range(count)]
         self.apart = apart
         self.head = head
         self.feeds = feeds
@@ -77,13 +76,14 @@ class World:
             host.over = True
 
     def check(self, effect: Follow) -> None:
-        """Only who is there, and has an earlier place; the nearest first."""
+        """Only who is there, and has an earlier place; the nearest first. In a trial the head comes before them."""
         hops = self.chain.hops
         places = [hops[upstream].place for upstream in effect.upstreams if upstream != HEAD]
         assert places == sorted(places, reverse=True)
         assert all(place < hops[effect.hop].place for place in places)
         assert not any(hops[upstream].gone for upstream in effect.upstreams if upstream != HEAD)
-        assert HEAD not in effect.upstreams[:-1]
+        assert HEAD not in effect.upstreams[1:-1]
+        assert effect.upstreams.count(HEAD) <= 1
         assert effect.upstreams
 
     def make_ready(self, index: int) -> None:
@@ -148,11 +148,11 @@ deeds = st.lists(
 pairs = st.sets(st.tuples(st.integers(0, COUNT - 1), st.integers(HEAD, COUNT - 1)), max_size=20)
 
 
-@given(deeds=deeds, apart=pairs, head=st.booleans())
+@given(deeds=deeds, apart=pairs, head=st.booleans(), much=st.booleans())
 def test_whatever_happens_each_host_gets_all_or_is_given_up_and_none_waits_for_ever(
-    deeds: list[tuple[str, int]], apart: set[tuple[int, int]], head: bool
+    deeds: list[tuple[str, int]], apart: set[tuple[int, int]], head: bool, much: bool
 ) -> None:
-    world = World(COUNT, apart, head, feeds=True)
+    world = World(COUNT, apart, head, feeds=True, believed=1000 * SIZE if much else SIZE)  # if so, there are trials
     for deed, index in deeds:
         if deed == "ready":
             world.make_ready(index)
@@ -188,7 +188,7 @@ def started(count: int) -> Chain:
     """A chain of so many, all of which take from the one before them."""
     chain = Chain()
     for rank in range(count):
-        chain.enter(rank)
+        chain.enter(rank, 200 * MEGA)
     for hop in range(count):
         chain.take(Listening(hop, 0.0))
     for hop in range(count):
@@ -209,7 +209,7 @@ def grow(chain: Chain, rates: list[float], seconds: range) -> list[Effect]:
 def test_hosts_that_are_ready_together_stand_in_the_order_of_the_action_and_others_behind_them() -> None:
     chain = Chain()
     for rank in range(4):
-        chain.enter(rank)
+        chain.enter(rank, 200 * MEGA)
     chain.take(Listening(2, 0.0))
     chain.take(Listening(1, 0.0))
 
@@ -220,9 +220,9 @@ def test_hosts_that_are_ready_together_stand_in_the_order_of_the_action_and_othe
 
 def test_a_leaf_waits_for_a_hop_and_takes_from_it_and_nobody_takes_from_a_leaf() -> None:
     chain = Chain()
-    chain.enter(0, leaf=True)
-    chain.enter(1)
-    chain.enter(2)
+    chain.enter(0, SIZE, leaf=True)
+    chain.enter(1, SIZE)
+    chain.enter(2, SIZE)
     chain.take(Listening(0, 0.0, head=False))
 
     assert chain.take(Ticked(0.1)) == []
@@ -233,8 +233,8 @@ def test_a_leaf_waits_for_a_hop_and_takes_from_it_and_nobody_takes_from_a_leaf()
 
 def test_one_that_is_done_stays_for_those_that_are_not_ready() -> None:
     chain = Chain()
-    chain.enter(0)
-    chain.enter(1)
+    chain.enter(0, SIZE)
+    chain.enter(1, SIZE)
     chain.take(Listening(0, 0.0))
     chain.take(Ticked(0.1))
     chain.take(Completed(0))
@@ -245,8 +245,8 @@ def test_one_that_is_done_stays_for_those_that_are_not_ready() -> None:
 
 def test_without_a_head_the_first_is_fed_and_the_others_take_from_it() -> None:
     chain = Chain()
-    chain.enter(0)
-    chain.enter(1)
+    chain.enter(0, SIZE)
+    chain.enter(1, SIZE)
     chain.take(Listening(0, 0.0, head=False))
 
     assert chain.take(Listening(1, 0.0, head=False)) == [Feed(0), Follow(1, (0,))]
@@ -281,7 +281,70 @@ def test_the_last_of_the_chain_may_be_slow() -> None:
 
 
 def test_hosts_that_are_equally_slow_stay_where_they_are() -> None:
-    assert grow(started(4), [3, 3, 3, 3], range(1, 40)) == []
+    assert grow(started(4), [5, 5, 5, 5], range(1, 40)) == []
+
+
+TRIAL = Follow(1, (HEAD, 0))
+BACK = Follow(1, (0, HEAD))
+
+
+def test_where_minutes_are_left_the_second_takes_from_the_head_to_see_whether_that_is_slow() -> None:
+    chain = started(4)
+
+    assert grow(chain, [2, 2, 2, 2], range(1, 4)) == [TRIAL]
+    chain.take(Took(1, HEAD))
+    assert grow(chain, [1.8, 1.8, 1.8, 1.8], range(4, 20)) == [BACK]  # together hardly more than one alone
+    chain.take(Took(1, 0))
+    assert grow(chain, [2, 2, 2, 2], range(20, 60)) == []
+
+
+def test_a_first_host_that_is_slower_than_the_head_is_left_aside() -> None:
+    chain = started(4)
+    chain.take(Took(2, 0))  # for whatever reason
+    effects = grow(chain, [2, 2, 2, 2], range(1, 4))
+    chain.take(Took(1, HEAD))
+    effects += grow(chain, [2, 50, 2, 2], range(4, 8))
+
+    assert effects == [
+        TRIAL,
+        Remark(0, "it receives slowly: no other host waits for it"),
+        Follow(2, (1, HEAD)),
+    ]
+    chain.take(Took(2, 1))
+    assert grow(chain, [2, 50, 50, 50], range(8, 30)) == []
+
+
+def test_when_the_first_becomes_much_slower_there_is_a_trial_though_less_is_left() -> None:
+    chain = started(2)
+    assert grow(chain, [4, 4], range(1, 5)) == []  # less than a minute in all
+
+    effects = []
+    for at in range(5, 12):
+        for hop in (0, 1):
+            chain.take(Reported(hop, (16 + at - 4) * MEGA, float(at)))
+        effects += chain.take(Ticked(float(at)))
+
+    assert effects[0] == TRIAL
+
+
+@pytest.mark.parametrize("event", [LostUpstream(1, HEAD), Ended(1)])
+def test_a_trial_ends_when_the_head_can_not_be_reached_and_when_who_tries_is_no_more(event: Any) -> None:
+    chain = started(3)
+    grow(chain, [2, 2, 2], range(1, 4))
+    chain.take(event)
+
+    assert grow(chain, [2, 2, 2], range(4, 30)) == []
+
+
+def test_a_trial_ends_when_nothing_comes_of_it() -> None:
+    chain = started(3)
+    grow(chain, [2, 2, 2], range(1, 4))
+
+    effects = []
+    for at in range(4, 15):
+        chain.take(Reported(0, 2 * at * MEGA, float(at)))
+        effects += chain.take(Ticked(float(at)))
+    assert effects == [BACK]
 
 
 @pytest.mark.parametrize("is_lost", [True, False])

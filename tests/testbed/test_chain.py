@@ -156,8 +156,9 @@ def test_a_host_whose_connection_breaks_gets_all_by_a_new_one(
 
 
 @pytest.mark.usefixtures("slow_cables")
+@pytest.mark.parametrize("first", [True, False], ids=["first", "middle"])
 def test_nobody_waits_for_a_host_that_is_slow(
-    file: Path, hosts: list[Machine], names: list[str], usual: dict[str, Any]
+    first: bool, file: Path, hosts: list[Machine], names: list[str], usual: dict[str, Any]
 ) -> None:
     file.write_bytes(os.urandom(3 * SIZE))
     few = hosts[:6]
@@ -166,7 +167,9 @@ def test_nobody_waits_for_a_host_that_is_slow(
     until(lambda: all(came(action, index, 2) for index in range(6)), "it has come to all", PATIENCE)
     # Which one comes last in the chain is not known before, and nobody would wait for that one.
     followed = {report.sources[0] for report in reports}
-    slow = next(index for index in range(6) if names[index] in followed and reports[index].sources[0] != "head")
+    slow = next(
+        index for index in range(6) if names[index] in followed and (reports[index].sources[0] == "head") == first
+    )
     hosts[slow].shape("4mbit")
     until(lambda: sum(report.placed for report in reports) == 5, "the others have it", PATIENCE)
 
