@@ -1,16 +1,19 @@
-"""For the tests of the core: a runtime of their own, actors of both kinds, and gates to hold them at."""
+"""For the tests of the core: a runtime of their own, actors of both kinds, gates to hold them at; files to transfer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from performers import Events, Gate, Performer, in_worker
+from regisseur.actors import _transfer_source
 from regisseur.actors.actor import Actor, BlockingActor
 from regisseur.actors.ref import ActorRef
 from regisseur.actors.registry import ActorRegistry
 from regisseur.actors.runtime import Runtime, use_runtime
+from trees import Tools, make_tree, unlock
 
 
 @pytest.fixture
@@ -52,3 +55,23 @@ def performer_class(base: type[Actor]) -> type[Performer]:
 def ref(stage: Runtime, performer_class: type[Performer], events: Events) -> ActorRef[Performer]:
     """A performer of either kind that runs."""
     return performer_class.start(events)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Iterator[Path]:
+    """A directory with all that may be in one."""
+    yield make_tree(tmp_path)
+    unlock(tmp_path)
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Tools:
+    """Programs in place of those of a host."""
+    return Tools(tmp_path / "tools")
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is large to a transfer is a little smaller."""
+    monkeypatch.setattr(_transfer_source, "_LARGE", 100_000)
+    monkeypatch.setattr(_transfer_source, "_PACK", 50_000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,38 +12,15 @@ import pytest
 
 from hosts import STUB_PARAMS
 from processes import DEADLINE, QUIET
-from regisseur.actors import _transfer_source
 from regisseur.actors._ssh_process import SshProcess
 from regisseur.actors.chain_put import ChainPut
 from regisseur.actors.exception import ConfigurationError
 from regisseur.actors.host import Host
 from regisseur.actors.journal import Journal, set_journal
 from sshd import WAYS, Sshd
-from trees import Tools, described, left_over, make_tree, unlock
+from trees import FINE, Tools, described, left_over, outcomes
 
 pytestmark = pytest.mark.usefixtures("stage")
-
-FINE = (0, None, "")
-
-
-@pytest.fixture
-def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is large is a little smaller."""
-    monkeypatch.setattr(_transfer_source, "_LARGE", 100_000)
-    monkeypatch.setattr(_transfer_source, "_PACK", 50_000)
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Iterator[Path]:
-    """A directory with all that may be in one."""
-    yield make_tree(tmp_path)
-    unlock(tmp_path)
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Tools:
-    """Programs in place of those of the host."""
-    return Tools(tmp_path / "tools")
 
 
 def prepared(local_files: Any, location: Any, params: dict[str, Any] = STUB_PARAMS, **kwargs: Any) -> ChainPut:
@@ -57,10 +34,6 @@ def put(*args: Any, **kwargs: Any) -> ChainPut:
     made = prepared(*args, **kwargs)
     assert made.run(DEADLINE).ended
     return made
-
-
-def outcomes(action: ChainPut) -> list[tuple[Any, ...]]:
-    return [(process.exit_code, process.error_reason, process.stderr) for process in action.processes]
 
 
 def sources(action: ChainPut) -> list[list[str]]:

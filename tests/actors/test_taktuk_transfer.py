@@ -13,7 +13,7 @@ import pytest
 
 from hosts import STUB
 from processes import DEADLINE, QUIET
-from regisseur.actors import _taktuk_feed, _transfer_source
+from regisseur.actors import _taktuk_feed
 from regisseur.actors._taktuk_transfer import TaktukPutProcess
 from regisseur.actors._transfer_process import TransferProcess
 from regisseur.actors.action_factory import get_fileget, get_fileput
@@ -23,7 +23,7 @@ from regisseur.actors.process import Process
 from regisseur.actors.taktuk import TaktukRemote
 from regisseur.actors.taktuk_transfer import TaktukGet, TaktukPut
 from regisseur.actors.transfer import TransferError
-from trees import Tools, described, left_over, make_tree, unlock, wait_until
+from trees import FINE, Tools, described, left_over, outcomes, wait_until
 
 pytestmark = [pytest.mark.requires_taktuk, pytest.mark.usefixtures("stage")]
 
@@ -32,14 +32,6 @@ STUBBED: dict[str, Any] = {"taktuk_connector": STUB, "taktuk_connector_options":
 PARAMS = {**STUBBED, "taktuk_options": ("-s", "-d", "-1")}
 """All nodes are connected by the root, so that the loss of one is the loss of no other."""
 CHAIN = {**STUBBED, "taktuk_options": ("-s", "-d", "1")}
-FINE = (0, None, "")
-
-
-@pytest.fixture
-def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is large is a little smaller."""
-    monkeypatch.setattr(_transfer_source, "_LARGE", 100_000)
-    monkeypatch.setattr(_transfer_source, "_PACK", 50_000)
 
 
 @pytest.fixture
@@ -52,13 +44,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """All wait for each other, however busy this machine is."""
     monkeypatch.setattr(_taktuk_feed, "_PATIENCE", (DEADLINE, DEADLINE))
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Iterator[Path]:
-    """A directory with all that may be in one."""
-    yield make_tree(tmp_path)
-    unlock(tmp_path)
 
 
 class SlowHost(Tools):
@@ -94,10 +79,6 @@ def put(local_files: Any, location: Any, params: Any = PARAMS, hosts: Any = HOST
 def get(remote_files: Any, location: Any, params: Any = PARAMS, hosts: Any = HOSTS, **kwargs: Any) -> TaktukGet:
     arguments = {**QUIET, **kwargs.pop("process_args", {})}
     return TaktukGet(hosts, remote_files, location, params, process_args=arguments, **kwargs)
-
-
-def outcomes(action: TaktukPut | TaktukGet) -> list[tuple[Any, ...]]:
-    return [(process.exit_code, process.error_reason, process.stderr) for process in action.processes]
 
 
 def done(process: Process) -> int:

@@ -6,7 +6,7 @@ import io
 import os
 import signal
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +16,10 @@ from hosts import STUB_PARAMS
 from processes import DEADLINE, QUIET, Ears
 from regisseur.actors import _transfer_received
 from regisseur.actors.transfer import Get, TransferError
-from sshd import Sshd
-from trees import Tools, described, left_over, make_tree, unlock, wait_until
+from sshd import WAYS, Sshd
+from trees import FINE, Tools, described, left_over, outcomes, wait_until
 
 pytestmark = pytest.mark.usefixtures("stage")
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Iterator[Path]:
-    """A directory with all that may be in one."""
-    yield make_tree(tmp_path)
-    unlock(tmp_path)
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Tools:
-    """Programs in place of those of the host."""
-    return Tools(tmp_path / "tools")
 
 
 @pytest.fixture
@@ -56,15 +43,7 @@ def get(*args: Any, **kwargs: Any) -> Get:
     return made
 
 
-def outcomes(action: Get) -> list[tuple[Any, ...]]:
-    return [(process.exit_code, process.error_reason, process.stderr) for process in action.processes]
-
-
-FINE = (0, None, "")
-
-ways = pytest.mark.parametrize(
-    "way", [{}, {"multiplex": False}, {"connector": "native"}], ids=["shared connection", "own connection", "native"]
-)
+ways = pytest.mark.parametrize("way", list(WAYS.values()), ids=list(WAYS))
 
 
 # -- what arrives ------------------------------------------------------------------------------------------------------

@@ -18,30 +18,10 @@ from regisseur.actors.connection_errors import ConnectionLostError
 from regisseur.actors.exception import ConfigurationError
 from regisseur.actors.host import Host
 from regisseur.actors.transfer import Put
-from sshd import Sshd
-from trees import Tools, described, left_over, make_tree, unlock
+from sshd import WAYS, Sshd
+from trees import FINE, Tools, described, left_over, outcomes
 
 pytestmark = pytest.mark.usefixtures("stage")
-
-
-@pytest.fixture
-def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is large is a little smaller."""
-    monkeypatch.setattr(_transfer_source, "_LARGE", 100_000)
-    monkeypatch.setattr(_transfer_source, "_PACK", 50_000)
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Iterator[Path]:
-    """A directory with all that may be in one."""
-    yield make_tree(tmp_path)
-    unlock(tmp_path)
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Tools:
-    """Programs in place of those of the host."""
-    return Tools(tmp_path / "tools")
 
 
 def prepared(local_files: Any, location: Any, params: dict[str, Any] = STUB_PARAMS, **kwargs: Any) -> Put:
@@ -55,15 +35,7 @@ def put(*args: Any, **kwargs: Any) -> Put:
     return made
 
 
-def outcomes(action: Put) -> list[tuple[Any, ...]]:
-    return [(process.exit_code, process.error_reason, process.stderr) for process in action.processes]
-
-
-FINE = (0, None, "")
-
-ways = pytest.mark.parametrize(
-    "way", [{}, {"multiplex": False}, {"connector": "native"}], ids=["shared connection", "own connection", "native"]
-)
+ways = pytest.mark.parametrize("way", list(WAYS.values()), ids=list(WAYS))
 
 
 # -- what arrives ------------------------------------------------------------------------------------------------------

@@ -13,9 +13,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Tools", "described", "left_over", "make_tree", "unlock", "wait_until"]
+from regisseur.actors.action import Action
+
+__all__ = ["FINE", "Tools", "described", "left_over", "make_tree", "outcomes", "unlock", "wait_until"]
 
 DEADLINE = 30.0
+
+FINE = (0, None, "")
+"""The outcome of a process with which all went well."""
+
+
+def outcomes(action: Action) -> list[tuple[Any, ...]]:
+    """How the processes of an action have ended: exit code, reason of an error, stderr."""
+    return [(process.exit_code, process.error_reason, process.stderr) for process in action.processes]
 
 
 def make_tree(root: Path) -> Path:
