@@ -47,8 +47,8 @@ def say(name, pid):
 say("guardian", guardian.pid)
 """
 
-DEADLINE = 5.0
-"""Seconds within which all must be over; it takes about 0.35, but the machine may be busy."""
+DEADLINE = 30.0
+"""Seconds within which all must be over; it takes about 0.35, but the machine may be very busy."""
 
 
 class Stage:
@@ -91,13 +91,12 @@ class Stage:
         ended = {holder for holder, _ in poll.poll(0)}
         return {name for name, holder in self.holders.items() if holder not in ended}
 
-    def wait_for_end_of(self, *names: str) -> float:
-        """Wait until these have ended; return the seconds that took."""
+    def wait_for_end_of(self, *names: str) -> None:
+        """Wait until these have ended."""
         start = time.monotonic()
         for name in names:
             left = start + DEADLINE - time.monotonic()
             assert select.select([self.holders[name]], [], [], max(0.0, left))[0], f"{name} did not end"
-        return time.monotonic() - start
 
     def close(self) -> None:
         self.controller.kill()
@@ -148,9 +147,8 @@ def test_all_that_a_controller_started_ends_with_it(stages: list[Stage], end: st
         stage.kill()
     else:
         stage.tell()
-    seconds = stage.wait_for_end_of(*CAST_NAMES, "guardian")
+    stage.wait_for_end_of(*CAST_NAMES, "guardian")
 
-    assert seconds < DEADLINE
     assert not stage.living()
 
 
@@ -239,7 +237,7 @@ def test_a_controller_that_dies_at_once_leaves_nothing(stages: list[Stage]) -> N
     stages.append(stage)
     stage.hear("guardian", "child")
 
-    assert stage.wait_for_end_of("child", "guardian") < DEADLINE
+    stage.wait_for_end_of("child", "guardian")
 
 
 def test_a_guardian_that_died_is_replaced_and_its_successor_knows_all(stages: list[Stage]) -> None:
@@ -338,7 +336,7 @@ def test_news_beyond_what_the_socket_takes_wait_and_arrive_whole(stages: list[St
     stage.hear("controller")
     stage.kill()
 
-    assert stage.wait_for_end_of("child", "guardian") < DEADLINE
+    stage.wait_for_end_of("child", "guardian")
 
 
 def test_an_empty_session_is_forgotten_and_an_inhabited_one_is_not() -> None:
