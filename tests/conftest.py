@@ -18,5 +18,8 @@ settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=300, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 
-# Under nohup it is ignored, and so in all that the tests start: children keep that, as those of any program do.
+# Under nohup SIGHUP is ignored, and in the background of a script SIGINT and SIGQUIT are; and so they would be in all
+# that the tests start, for children keep that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
