@@ -68,6 +68,9 @@ class ProcessesFailed(_Failed):
 
     nouns = ("process", "processes")
 
+    def __init__(self, processes: Iterable[Any]) -> None:
+        super().__init__(processes)
+
     @property
     def processes(self) -> Sequence[Any]:
         """The processes, as they were given."""
@@ -81,6 +84,9 @@ class ActionsFailed(_Failed):
     """
 
     nouns = ("action", "actions")
+
+    def __init__(self, actions: Iterable[Any]) -> None:
+        super().__init__(actions)
 
     @property
     def actions(self) -> Sequence[Any]:

@@ -4,9 +4,8 @@
 below it) and a handler that writes to what sys.stdout is at that moment, so redirections hold. Its level is
 ``configuration["log_level"]``, read when it is first needed; change it afterwards with ``logger.setLevel(...)``.
 
-The root logger is not touched, and records go on to it. Where the root logger has a handler that takes a record
-(logging.basicConfig was called, or a test runs under pytest, where caplog sees it), ours leaves the record to that
-one: no line is printed twice, and none is lost.
+The root logger is not touched, and records go on to it: where it has handlers (logging.basicConfig was called, or a
+test runs under pytest), they show each line once more. ``logger.propagate = False`` ends that.
 """
 
 from __future__ import annotations
@@ -106,15 +105,15 @@ class _Formatter(logging.Formatter):
         super().__init__("%(asctime)s %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
+        date = style.set("log_header", record.asctime)
         if logger.getEffectiveLevel() > logging.DEBUG:
-            header = style.set(record.levelno, f"{record.levelname}:")
-        else:
-            header = f"{style.set(record.levelno, record.levelname)} {record.threadName} - {record.funcName}:"
-        return f"{record.asctime} {header} {record.message}"
+            return f"{date} {style.set(record.levelno, f'{record.levelname}:')} {record.message}"
+        level, place = style.set(record.levelno, record.levelname), f"{record.threadName} - {record.funcName}:"
+        return f"{date} {level} {style.set('log_header', place)} {record.message}"
 
 
 class _StdoutHandler(logging.StreamHandler[TextIO]):
-    """Writes to sys.stdout as it is when a record comes, unless a handler of the root logger takes the record."""
+    """Writes to sys.stdout as it is when a record comes."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)  # not StreamHandler's, which would keep the stream of now
@@ -132,13 +131,8 @@ class _StdoutHandler(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write *record*; programs without a standard output have no log."""
-        if self.stream is not None and not _root_takes(record):
+        if self.stream is not None:
             super().emit(record)
-
-
-def _root_takes(record: logging.LogRecord) -> bool:
-    handlers = [handler for handler in logging.getLogger().handlers if not isinstance(handler, logging.NullHandler)]
-    return logger.propagate and any(record.levelno >= handler.level for handler in handlers)
 
 
 def get_logger(name: str) -> Logger:

@@ -124,19 +124,20 @@ _once = _Once()
 
 
 def do_once(key: Any, func: Callable[..., _R], *args: Any, **kwargs: Any) -> _R:
-    """Call *func* if nothing was called for *key* before; return what the call for *key* returned.
+    """Call *func* if it was not called for *key* before; return what its call for *key* returned.
 
     Thread-safe: others who come with the same key meanwhile wait for the result. A call that raises does not count.
 
     Args:
         key: anything hashable.
     """
+    call = (func, key)
     with _once.lock:
-        lock = _once.locks.setdefault(key, threading.RLock())
+        lock = _once.locks.setdefault(call, threading.RLock())
     with lock:
-        if key not in _once.results:
-            _once.results[key] = func(*args, **kwargs)
-        return cast(_R, _once.results[key])
+        if call not in _once.results:
+            _once.results[call] = func(*args, **kwargs)
+        return cast(_R, _once.results[call])
 
 
 def compact_output(s: AnyStr) -> AnyStr:

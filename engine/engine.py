@@ -37,7 +37,7 @@ from ..actors.journal import Journal, set_journal
 from ..actors.log import logger as top_logger
 from ._old_idioms import explain_old_idiom
 from .log import JournalHandler, logger
-from .outputs import copy_outputs, redirect_outputs, restore_outputs
+from .outputs import copy_outputs, keep_standard_descriptors, redirect_outputs, restore_outputs
 from .rundir import Outcome, RunDirectory, newest_run
 
 __all__ = ["Engine", "run_meth_on_engine_ancestors"]
@@ -55,7 +55,7 @@ def run_meth_on_engine_ancestors(instance: object, method_name: str) -> None:
     So a subclass adds to what its ancestors do without a call of ``super()``.
     """
     for cls in reversed(type(instance).__mro__):
-        if method_name in cls.__dict__:
+        if cls.__dict__.get(method_name) is not None:
             cls.__dict__[method_name].__get__(instance, cls)()
 
 
@@ -100,6 +100,7 @@ class Engine:
         What init or run raise is recorded and raised again. Outputs that were redirected or copied
         stay so until the program ends, so that a traceback goes there too.
         """
+        keep_standard_descriptors()
         arguments = list(sys.argv[1:] if engineargs is None else engineargs)
         self.args = self.args_parser.parse_args(arguments, namespace=_Arguments())
         self._set_log_level()
@@ -130,11 +131,12 @@ class Engine:
         """Set `result_dir`: the directory `run_name` in the current one; may be overridden.
 
         Called by `start` where the command line does not name a directory. Another run that was
-        started there in the same second keeps its directory: this one gets a number.
+        started there in the same second keeps its directory: this one gets a number. A name that a
+        `setup_run_name` of yours gives is taken as it is: a run in that directory is continued.
         """
         wanted = os.path.join(os.path.abspath(os.curdir), str(self.run_name))
         path, number = wanted, 1
-        while os.path.exists(path):
+        while os.path.exists(path) and type(self).setup_run_name is Engine.setup_run_name:
             number += 1
             path = f"{wanted}_{number}"
         self.result_dir = path
@@ -158,7 +160,7 @@ class Engine:
     def _choose_result_dir(self) -> str:
         """Set `result_dir` as -c, -C or `setup_result_dir` want it, and return it."""
         wanted: str | None = getattr(self.args, "use_dir", None)
-        if wanted is None:
+        if not wanted:
             self.setup_result_dir()
             if self.result_dir is None:
                 raise ValueError(f"{type(self).__name__}.setup_result_dir() must set self.result_dir, and did not")
@@ -317,6 +319,6 @@ def _make_parser(engine: str) -> argparse.ArgumentParser:
 
 def _defining_directory(cls: type) -> str:
     try:
-        return os.path.dirname(os.path.abspath(inspect.getfile(cls)))
+        return os.path.dirname(os.path.realpath(inspect.getfile(cls)))
     except (TypeError, OSError):  # defined at a prompt
         return os.getcwd()

@@ -16,9 +16,9 @@ from collections.abc import Callable
 
 from ..actors._tee import Tee
 
-__all__ = ["copy_outputs", "redirect_outputs", "restore_outputs"]
+__all__ = ["copy_outputs", "keep_standard_descriptors", "redirect_outputs", "restore_outputs"]
 
-_STDOUT, _STDERR = 1, 2
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
 
 _undo: list[Callable[[], None]] = []
 """What takes back each change that is in force, the latest last."""
@@ -88,6 +88,18 @@ def restore_outputs() -> None:
     """Take back all that `redirect_outputs` and `copy_outputs` have done, the latest first."""
     for undo in reversed(_undo.copy()):
         undo()
+
+
+def keep_standard_descriptors() -> None:
+    """Put /dev/null where stdin, stdout or stderr was closed when the program began.
+
+    Else a file that is opened, such as the log, gets that number, and what is meant for stdout goes into it.
+    """
+    for number in (_STDIN, _STDOUT, _STDERR):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)  # the lowest number that is free: this one
 
 
 def _install(stdout: int, stderr: int, finish: Callable[[], None]) -> Callable[[], None]:

@@ -83,12 +83,13 @@ def geom(range_min: float, range_max: float, num_steps: int) -> list[float]:
     Raises:
         ValueError: an end is 0, or they differ in sign, or *num_steps* is negative.
     """
+    num_steps = int(num_steps)  # as n / 2, too
     if num_steps < 0:
         raise ValueError(f"geom: {num_steps} steps")
-    if range_min * range_max <= 0:
-        raise ValueError(f"geom: no geometric progression goes from {range_min} to {range_max}")
     if num_steps < 2:
         return [float(range_min)][:num_steps]
+    if range_min * range_max <= 0:
+        raise ValueError(f"geom: no geometric progression goes from {range_min} to {range_max}")
     ratio = (range_max / range_min) ** (1 / (num_steps - 1))
     # The ends are exact; between them the powers are of the ratio itself, so errors do not add up.
     return [float(range_min), *(range_min * ratio**step for step in range(1, num_steps - 1)), float(range_max)]

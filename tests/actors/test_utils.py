@@ -109,6 +109,7 @@ def test_something_is_done_once_for_each_key() -> None:
     key, other = object(), object()
 
     assert [do_once(key, work, 1), do_once(key, work, 2), do_once(other, work, number=3)] == [1, 1, 3]
+    assert do_once(key, lambda: "another function") == "another function"
     assert calls == [1, 3]
 
 

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -181,6 +182,16 @@ class TestResultDirectory:
             assert engine.result_dir == "results/mine-4"
         assert RunDirectory.open("results/mine-4").name == "mine-4"
         assert len(RunDirectory.open(tmp_path / "results" / "mine-4").sessions) == 2
+
+    def test_a_name_that_stays_the_same_continues_the_run_of_that_name(self, tmp_path: Path) -> None:
+        class Named(Bench):
+            def setup_run_name(self) -> None:
+                self.run_name = "mine"
+
+        for _ in range(2):
+            Named().start(["-c", ""])  # an empty name is none
+
+        assert len(RunDirectory.open(tmp_path / "mine").sessions) == 2
 
     def test_a_directory_in_use_is_refused_and_nothing_runs(self) -> None:
         held = RunDirectory.create("d")
@@ -396,6 +407,17 @@ class TestProgram:
         err = (tmp_path / "d" / "stderr").read_text()
         assert err.startswith("err\nchild-err\nTraceback")
         assert err.endswith("ValueError: at the end\n")
+
+    @pytest.mark.parametrize("options", ["", "-R", "-L"])
+    def test_with_a_closed_stdout_what_is_meant_for_it_does_not_come_into_the_log(
+        self, tmp_path: Path, options: str
+    ) -> None:
+        (tmp_path / "bench.py").write_text(SCRIPT % "os.write(1, b'meant for stdout')")
+        command = f"exec {shlex.quote(sys.executable)} bench.py -c d {options} >&-"
+        subprocess.run(["sh", "-c", command], cwd=tmp_path, timeout=60, check=True)
+
+        assert events(str(tmp_path / "d"))[-1]["event"] == "engine.ended"
+        assert "meant for stdout" not in (tmp_path / "d" / "log.jsonl").read_text()
 
     def test_l_copies_outputs(self, tmp_path: Path) -> None:
         done = start(tmp_path, "-L")

@@ -232,6 +232,9 @@ def test_equal_combinations_have_equal_hashes_whatever_their_levels_are_made_of(
         ((5, 5, 3), [5]),
         ((1, 100, 1), [1]),
         ((1, 100, 0), []),
+        ((1, 100, 10 / 2), [1, 3, 10, 32, 100]),
+        ((0, 10, 1), [0]),
+        ((0, 10, 0), []),
     ],
 )
 def test_igeom_rounds_without_duplicates(ends: Any, expected: list[int]) -> None:
