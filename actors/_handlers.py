@@ -141,10 +141,20 @@ class HandlerQueue:
         """Whether the current thread is the one that runs the calls now."""
         return self._worker == threading.get_ident()
 
+    def pass_on(self) -> None:
+        """Have another worker run the calls after this one, which is about to wait for them. Else: no effect."""
+        with self._lock:
+            if not self.runs_here:
+                return
+            self._worker = None
+        self._pool.submit(self._run)
+
     def _run(self) -> None:
-        self._worker = threading.get_ident()
+        self._worker = me = threading.get_ident()
         while True:
             with self._lock:
+                if self._worker != me:  # passed on
+                    return
                 if not self._tasks:
                     self._worker = None
                     self._scheduled = False

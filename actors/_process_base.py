@@ -279,6 +279,8 @@ class ProcessBase:
     def wait(self, timeout: Duration = None) -> Self:
         """Wait until it has ended and its handlers have seen all of its output, or until *timeout* is over.
 
+        A handler of its own may wait for it too: the others are called meanwhile.
+
         Args:
             timeout: seconds, or what `get_seconds` takes; None: as long as it takes. The process goes on after it.
 
@@ -288,6 +290,7 @@ class ProcessBase:
         run = self._run
         if run.permit:
             raise ValueError(f"{self!r} was not started: call start() or run() first")
+        run.pass_handlers_on()
         with contextlib.suppress(Timeout):
             run.done.result(get_seconds(timeout))
         return self

@@ -145,7 +145,7 @@ class Run:
 
     def event(self, what: str) -> threading.Event:
         """An event that is set when the run has ``"started"`` or ``"ended"``."""
-        fresh = threading.Event()
+        fresh = _Event(self)
         event: threading.Event = self._lazy.setdefault(f"{what} event", fresh)
         if event is fresh:
             self._future(what).add_done_callback(lambda _: fresh.set())
@@ -187,6 +187,11 @@ class Run:
             self.pid = os.getpid()
             self.done = Future(cancellable=False)
 
+    def pass_handlers_on(self) -> None:
+        """Where this is one of its handlers, have the others called by another worker: this one is about to wait."""
+        if self.queue is not None:
+            self.queue.pass_on()
+
     def wait_for_handlers(self) -> None:
         """Wait until all handlers have been called, unless this is one of them."""
         queue = self.queue
@@ -227,6 +232,19 @@ class Run:
                 future._waiters = []
                 future._done_callbacks = []  # type: ignore[attr-defined]  # the typeshed leaves it out
         self.break_off(reason)
+
+
+class _Event(threading.Event):
+    """One that handlers of the run may wait for too."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run = run
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """As of threading."""
+        self._run.pass_handlers_on()
+        return super().wait(timeout)
 
 
 def _notify(condition: threading.Condition) -> None:

@@ -7,7 +7,7 @@ import os
 import select
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -613,6 +613,51 @@ def test_an_end_handler_may_wait_for_the_process(stage: Stage) -> None:
     assert done.wait(DEADLINE)
 
     assert seen == [True]
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda process: process.wait(DEADLINE),
+        lambda process: process.ended_event.wait(DEADLINE),
+        lambda process: process.kill().wait(DEADLINE),
+    ],
+    ids=["wait", "event", "kill"],
+)
+def test_a_start_handler_may_wait_for_the_end_of_the_process(stage: Stage, wait: Callable[[Any], Any]) -> None:
+    seen: list[Any] = []
+    done = threading.Event()
+
+    class Wait(ProcessLifecycleHandler):
+        def start(self, process: Any) -> None:
+            wait(process)
+            seen.append(process.ended)
+
+        def end(self, process: Any) -> None:
+            done.set()
+
+    process = stage.process("seq 3", lifecycle_handlers=[Wait()], stdout_handlers=lambda *_: seen.append("output"))
+    assert process.run(DEADLINE).ended
+    assert done.wait(DEADLINE)
+    process.reset()
+
+    assert seen[-1] is True
+
+
+def test_an_output_handler_may_wait_for_the_end_of_the_process(stage: Stage) -> None:
+    seen: list[Any] = []
+
+    def wait(process: Any, stream: int, chunk: str) -> None:
+        seen.append(chunk)
+        if "1" in chunk:
+            seen.append(process.wait(DEADLINE).ended)
+
+    process = stage.shell("echo 1; read line; echo 2", stdout_handlers=wait).start()
+    process.expect("1", DEADLINE)
+    process.write("go\n")
+    process.wait(DEADLINE).reset()
+
+    assert seen == ["1\n", "2\n", True]
 
 
 # -- the queue ---------------------------------------------------------------------------------------------------------
