@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import queue
 import select
 import tempfile
 import threading
@@ -625,39 +626,32 @@ def test_an_end_handler_may_wait_for_the_process(stage: Stage) -> None:
     ids=["wait", "event", "kill"],
 )
 def test_a_start_handler_may_wait_for_the_end_of_the_process(stage: Stage, wait: Callable[[Any], Any]) -> None:
-    seen: list[Any] = []
-    done = threading.Event()
+    seen: queue.Queue[Any] = queue.Queue()
 
     class Wait(ProcessLifecycleHandler):
         def start(self, process: Any) -> None:
             wait(process)
-            seen.append(process.ended)
+            seen.put(process.ended)
 
-        def end(self, process: Any) -> None:
-            done.set()
+    process = stage.process("sleep 0.1", lifecycle_handlers=[Wait()], stdout_handlers=lambda *_: None)
 
-    process = stage.process("seq 3", lifecycle_handlers=[Wait()], stdout_handlers=lambda *_: seen.append("output"))
     assert process.run(DEADLINE).ended
-    assert done.wait(DEADLINE)
-    process.reset()
-
-    assert seen[-1] is True
+    assert seen.get(timeout=DEADLINE) is True
 
 
 def test_an_output_handler_may_wait_for_the_end_of_the_process(stage: Stage) -> None:
-    seen: list[Any] = []
+    seen: queue.Queue[Any] = queue.Queue()
 
     def wait(process: Any, stream: int, chunk: str) -> None:
-        seen.append(chunk)
+        seen.put(chunk)
         if "1" in chunk:
-            seen.append(process.wait(DEADLINE).ended)
+            seen.put(process.wait(DEADLINE).ended)
 
     process = stage.shell("echo 1; read line; echo 2", stdout_handlers=wait).start()
-    process.expect("1", DEADLINE)
+    assert seen.get(timeout=DEADLINE) == "1\n"
     process.write("go\n")
-    process.wait(DEADLINE).reset()
 
-    assert seen == ["1\n", "2\n", True]
+    assert [seen.get(timeout=DEADLINE) for _ in range(2)] == ["2\n", True]
 
 
 # -- the queue ---------------------------------------------------------------------------------------------------------
