@@ -27,6 +27,7 @@ from ._process_base import Duration, ProcessBase
 from ._process_log import input_facts
 from ._process_rule import KillWanted, Start
 from ._run import Run
+from ._signals import signal_number
 from ._sinks import StreamHandlers
 from .config import configuration
 from .future import Future
@@ -160,26 +161,31 @@ class Process(ProcessBase):
             sig: the signal.
             auto_force_kill_timeout: seconds after which SIGKILL follows; True: ``configuration["kill_timeout"]``
                 after SIGTERM and SIGINT; None or False: never.
+
+        Raises:
+            ValueError: this system has no such signal.
         """
+        number = signal_number(sig)
         if auto_force_kill_timeout is True:
-            force = configuration["kill_timeout"] if sig in (signal.SIGTERM, signal.SIGINT) else None
+            force = configuration["kill_timeout"] if number in (signal.SIGTERM, signal.SIGINT) else None
         else:
             force = None if auto_force_kill_timeout is False else get_seconds(auto_force_kill_timeout)
-        self._tell(KillWanted(int(sig), force))
+        self._tell(KillWanted(number, force))
         return self
 
-    def write(self, s: str | bytes) -> None:
+    def write(self, s: str | bytes | bytearray | memoryview) -> None:
         """Write to its stdin, text as UTF-8; return at once. ``print(..., file=process)`` works too.
 
         What can not be delivered sets `write_error`.
 
         Raises:
             ValueError: it was never started.
+            TypeError: *s* is neither text nor bytes.
         """
         run = self._run
         if run.permit:
             raise ValueError(f"{self!r} was not started: call start() before you write to it")
-        data = s.encode(errors="surrogateescape") if isinstance(s, str) else bytes(s)
+        data = self._input_bytes(s)
         if not data:
             return
         journal = current_journal()
@@ -189,6 +195,14 @@ class Process(ProcessBase):
             run.life.write_error = True
             if not self.nolog_write_error:
                 logger.warning("%s has ended: what is written to it now is lost", self)
+
+    def _input_bytes(self, s: Any) -> bytes:
+        if isinstance(s, str):
+            return s.encode(errors="surrogateescape")
+        try:
+            return memoryview(s).tobytes()  # bytes() would take numbers too
+        except TypeError:
+            raise TypeError(f"text or bytes can be written to {self!r}, not {type(s).__name__} {s!r}") from None
 
     def flush(self) -> None:
         """For `print`; what was written is on its way already."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ..protocols.messages import SignalProcess
     from ._reactor import Reactor
 
-__all__ = ["Signals", "signal_sessions"]
+__all__ = ["Signals", "signal_number", "signal_sessions"]
 
 logger = logging.getLogger("regisseur.io")
 
@@ -24,6 +25,8 @@ _LOOKS = 5  # at the process table
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL})
 
 _Families = dict[int, set[int]]
+
+_valid_signals = functools.cache(signal.valid_signals)  # takes longer than to send one
 
 
 class Signals:
@@ -100,6 +103,20 @@ def _families(leaders: set[int]) -> _Families:
         if entry.session in leaders and entry.alive and entry.pid != entry.session:
             families[entry.session].add(entry.pid)
     return families
+
+
+def signal_number(wished: int) -> int:
+    """The number of a signal that can be sent; 0, which only asks whether it could be, is one. Any thread.
+
+    Raises:
+        ValueError: this system has no such signal.
+    """
+    if wished != 0 and wished not in _valid_signals():
+        raise ValueError(
+            f"{wished!r} is no signal of this system: give a number such as signal.SIGTERM, "
+            f"at most {max(_valid_signals())}"
+        )
+    return int(wished)
 
 
 def signal_sessions(sessions: set[int], number: int) -> None:

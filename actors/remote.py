@@ -111,8 +111,8 @@ class Remote(Action):
         return remote_substitute(text, hosts, index, self._context)
 
     def _substituted_cmd(self, hosts: Sequence[Host], index: int) -> str | Sequence[str]:
-        if isinstance(self.cmd, str):
-            return self._substituted(self.cmd, hosts, index)
+        if isinstance(self.cmd, (str, bytes)):
+            return self._substituted(str_from_cmdline(self.cmd), hosts, index)
         return [self._substituted(word, hosts, index) if isinstance(word, str) else word for word in self.cmd]
 
     def _arguments_of_process(self, hosts: Sequence[Host], index: int) -> dict[str, Any]:
@@ -146,11 +146,12 @@ class Remote(Action):
 
     # -- input -------------------------------------------------------------------------
 
-    def write(self, s: str | bytes) -> None:
+    def write(self, s: str | bytes | bytearray | memoryview) -> None:
         """Write to the stdin of all its processes; return at once. ``print(..., file=remote)`` works too.
 
         Raises:
             ValueError: it was never started.
+            TypeError: *s* is neither text nor bytes.
         """
         for process in self.processes:
             process.write(s)

@@ -30,7 +30,7 @@ def test_text_bytes_and_what_is_printed_arrive_in_order(stage: Stage) -> None:
     process = stage.process("cat").start()
     process.write("é\n")
     process.write(b"\xff\0")
-    process.write(bytearray(b"mutable"))  # type: ignore[arg-type]  # whatever bytes() takes
+    process.write(bytearray(b"mutable"))
     process.write("")
     process.write("\udcfe")
     print("printed", 1, file=process)
@@ -57,6 +57,18 @@ def test_what_is_written_before_it_runs_waits_for_it(stage: Stage) -> None:
 def test_to_write_to_what_was_not_started_is_an_error_of_the_caller() -> None:
     with pytest.raises(ValueError, match=r"Process\('cat'\) was not started"):
         Process("cat").write("x")
+
+
+@pytest.mark.parametrize("nothing", [3, [1], None, 2.5, object()])
+def test_what_is_neither_text_nor_bytes_can_not_be_written(stage: Stage, nothing: Any) -> None:
+    process = stage.process("cat").start()
+    with pytest.raises(TypeError, match=f"not {type(nothing).__name__} ") as error:
+        process.write(nothing)
+    assert repr(nothing) in str(error.value)
+    process.write(memoryview(b"rest")[1:])
+    process.close_stdin()
+
+    assert (process.wait(DEADLINE).stdout_bytes, process.ok) == (b"est", True)
 
 
 def test_without_its_end_a_reader_waits(stage: Stage) -> None:

@@ -105,6 +105,24 @@ def test_a_kill_after_the_end_is_no_kill(stage: Stage) -> None:
         assert (process.killed, process.ok) == (False, False)
 
 
+@pytest.mark.parametrize("number", [999, -1, signal.SIGRTMAX + 1, "TERM", None])
+def test_what_is_no_signal_is_an_error_of_the_caller(stage: Stage, number: Any) -> None:
+    process = stage.process("cat")
+    for _ in range(2):
+        with pytest.raises(ValueError, match=f"^{number!r} is no signal"):
+            process.kill(sig=number)
+        process.start()
+    process.close_stdin()
+
+    assert (process.wait(DEADLINE).exit_code, process.killed) == (0, False)
+
+
+def test_a_real_time_signal_can_be_sent(stage: Stage) -> None:
+    process = stage.process("sleep 1000").start().kill(signal.SIGRTMIN + 1).wait(DEADLINE)
+
+    assert (process.exit_code, process.killed) == (-(signal.SIGRTMIN + 1), True)
+
+
 def test_to_kill_twice_is_harmless(stage: Stage) -> None:
     process = stage.process("sleep 1000").start().kill().kill().wait(DEADLINE).kill()
 

@@ -71,6 +71,14 @@ def test_with_no_hosts_it_ends_at_once_and_is_ok(stage: RemoteStage) -> None:
     assert remote.reset().run(DEADLINE).finished_ok
 
 
+def test_a_command_in_bytes_is_text(stage: RemoteStage) -> None:
+    remote = stage.remote(b"printf '%s \xc3\xa9 \xff' {{{host}}}", ["h1", "h2"]).run(DEADLINE)
+
+    assert [process.stdout_bytes for process in remote.processes] == [b"h1 \xc3\xa9 \xff", b"h2 \xc3\xa9 \xff"]
+    assert remote.name == "printf '%s é \udcff' {{{host}}}"
+    assert remote.reset().run(DEADLINE).finished_ok
+
+
 def test_hosts_may_be_changed_before_the_start(stage: RemoteStage) -> None:
     remote = stage.remote("echo {{{host}}}", ["h1", "h2"])
     remote.hosts = ["h3"]

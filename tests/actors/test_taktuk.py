@@ -84,6 +84,10 @@ def faulty(tmp_path: Path) -> dict[str, Any]:
 # -- commands ----------------------------------------------------------------------------------------------------------
 
 
+def test_a_command_in_bytes_is_text() -> None:
+    assert said(remote(b"echo \xc3\xa9 {{{host}}}", ["n1"]).run(DEADLINE)) == ["é n1"]
+
+
 def test_each_host_runs_its_own_command_and_its_outputs_and_status_are_its_own() -> None:
     action = remote("echo {{{host}}} $STUB_HOST; echo {{range(5)}} >&2; exit {{[3, 0, 7, 0, 255]}}").run(DEADLINE)
 
