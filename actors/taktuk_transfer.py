@@ -13,21 +13,35 @@ in                  is
 from __future__ import annotations
 
 import contextlib
+import re
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import pykka
 
+from ..protocols.substitutions import HOST
 from ._taktuk_feed import Broadcast, BroadcastSource
 from ._taktuk_transfer import TaktukGetProcess, TaktukPutProcess
 from ._transfer_process import GetProcess, PutProcess
 from ._transfer_source import TransferSource
+from .host import Host
+from .remote import Remote
 from .runtime import current_runtime
 from .transfer import Get, Put
 
 __all__ = ["TaktukGet", "TaktukPut"]
 
+_VARIABLE = re.compile(r"\$host\b|\$\{host\}")
 
-class TaktukPut(Put):
+
+class _TaktukNames(Remote):
+    """Takes what TakTuk itself, and so Execo, calls a host in paths, too."""
+
+    def _substituted(self, text: str, hosts: Sequence[Host], index: int) -> str:
+        return super()._substituted(_VARIABLE.sub(HOST, text), hosts, index)
+
+
+class TaktukPut(_TaktukNames, Put):
     """Copy files and directories to each of *hosts*, by TakTuk: a `Put` for very many hosts.
 
     What several hosts get goes over each connection of their tree once, as fast as the slowest of them takes it; one
@@ -35,7 +49,7 @@ class TaktukPut(Put):
 
     Args:
         hosts, local_files, remote_location, connection_params, create_dirs, checksum, retries, transfer, process_args,
-            kwargs: see `Put`; docs/taktuk.md has the connection parameters.
+            kwargs: see `Put`; docs/taktuk.md has the connection parameters. In paths ``$host`` is ``{{{host}}}``.
     """
 
     _process_class: ClassVar[type[PutProcess]] = TaktukPutProcess
@@ -68,14 +82,14 @@ class TaktukPut(Put):
         return self
 
 
-class TaktukGet(Get):
+class TaktukGet(_TaktukNames, Get):
     """Copy files and directories from each of *hosts*, by TakTuk: a `Get` for very many hosts.
 
     All of it passes through the root of the tree, so that `Get` is faster for large files.
 
     Args:
         hosts, remote_files, local_location, connection_params, create_dirs, checksum, retries, transfer, process_args,
-            kwargs: see `Get`; docs/taktuk.md has the connection parameters.
+            kwargs: see `Get`; docs/taktuk.md has the connection parameters. In paths ``$host`` is ``{{{host}}}``.
     """
 
     _process_class: ClassVar[type[GetProcess]] = TaktukGetProcess

@@ -163,6 +163,15 @@ def test_hosts_may_get_different_files_and_a_host_may_get_them_twice(tmp_path: P
         assert [(tmp_path / "twice" / str(number)).read_text() for number in range(2)] == [wanted] * 2
 
 
+def test_the_variable_of_taktuk_for_the_name_of_a_host_is_known(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("content")
+
+    there = put(tmp_path / "file", f"{tmp_path}/$host", create_dirs=True).run(DEADLINE)
+    back = get(f"{tmp_path}/${{host}}/file", f"{tmp_path}/$host-file").run(DEADLINE)
+    assert outcomes(there) == outcomes(back) == [FINE] * 5
+    assert [(tmp_path / f"{host}-file").read_text() for host in HOSTS] == ["content"] * 5
+
+
 def test_a_transfer_may_be_made_again_and_so_many_hosts_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("first")
     action = put(tmp_path / "f", tmp_path / "to-{{{host}}}", fanout=2).run(DEADLINE)
