@@ -76,6 +76,7 @@ class _TransferWatch(HostsWatch):
         if found.status is Status.UNREACHABLE and not isinstance(process.error_reason, HostConnectionError):
             return found._replace(status=Status.FAILED)  # files of this machine, or of the host
         said = process.stderr.strip().rpartition("\n")[2].removeprefix("regisseur: ")
+        said = said.replace("(create_dirs=True makes it)", "(-p makes it)")
         if found.status is Status.FAILED and said:
             return found._replace(text=with_placeholders(found.host, said))
         return found

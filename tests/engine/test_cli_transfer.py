@@ -75,6 +75,13 @@ def test_a_host_that_can_not_be_reached_is_4(files: Path, tmp_path: Path) -> Non
     assert done.returncode == 4
 
 
+def test_a_place_that_is_not_there_names_the_option_that_makes_it(files: Path, tmp_path: Path) -> None:
+    put = to_hosts("put", "-w", "n[1-2]", files / "file", files / "dir", tmp_path / "no" / "place")
+
+    assert put.returncode == 1
+    assert put.stderr.startswith(f"regisseur: put: n[1-2]: there is no directory {tmp_path}/no/place (-p makes it)\n")
+
+
 def test_json_has_an_object_for_each_host_and_a_summary(files: Path, tmp_path: Path) -> None:
     done = to_hosts("put", "--json", "-w", "n[1-2]", files / "file", f"{tmp_path}/{{{{{{host}}}}}}")
     *hosts, end = [json.loads(line) for line in done.stdout.splitlines()]
