@@ -213,9 +213,13 @@ if TYPE_CHECKING:
 else:
     _refuse_old_name = refuse_old_names(__name__)  # with an error that names the new way
 
-    def __getattr__(name: str) -> str:
+    def __getattr__(name: str) -> object:  # so that importing the package stays fast
         if name == "__version__":
-            from importlib.metadata import version  # here, so that importing the package stays fast
+            from importlib.metadata import version
 
             return version("regisseur")
+        if name == "ssh_utils":
+            from importlib import import_module
+
+            return import_module(".ssh_utils", __name__)
         return _refuse_old_name(name)

@@ -14,7 +14,8 @@ STAR = {
         Action ActionFactory ActionLifecycleHandler ActionsFailed ChainPut ExpectOutputHandler Get Host Local
         ParallelActions PortForwarder Process ProcessLifecycleHandler ProcessOutputHandler ProcessesFailed Put Remote
         RemoteSerial Report
-        SequentialActions Serial SerialSsh SshProcess Timer CHAINPUT SCP SSH STDERR STDOUT TAKTUK configuration
+        SequentialActions Serial SerialSsh SshProcess TaktukGet TaktukPut TaktukRemote Timer
+        CHAINPUT SCP SSH STDERR STDOUT TAKTUK configuration
         default_action_factory default_connection_params filter_bad_hosts format_date format_duration get_fileget
         get_fileput get_process get_remote get_seconds get_unixts logger sleep wait_all_actions wait_any_actions
         wait_multiple_actions
@@ -26,11 +27,11 @@ STAR = {
 """What ``from PACKAGE import *`` gives."""
 
 MODULES = {
-    "regisseur.actors": "__version__",
+    "regisseur.actors": "__version__ action config exception host log process ssh_utils time_utils utils",
     "regisseur.actors.action": """
         Action ActionFactory ActionLifecycleHandler ChainPut Get Local ParallelActions Put Remote RemoteSerial
-        SequentialActions default_action_factory filter_bad_hosts get_fileget get_fileput get_remote wait_all_actions
-        wait_any_actions
+        SequentialActions TaktukGet TaktukPut TaktukRemote default_action_factory filter_bad_hosts get_fileget
+        get_fileput get_remote wait_all_actions wait_any_actions
     """,
     "regisseur.actors.config": """
         CHAINPUT DETAIL FDEBUG IODEBUG SCP SSH STDERR STDOUT TAKTUK TRACE checktty configuration
