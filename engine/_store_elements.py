@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, MutableSet
 from typing import Any
 
+from ..actors.host import Host
+from ..protocols.record_values import add_kind
 from ..protocols.records import pack_value
 from ._space import HashableDict
 
 __all__ = ["CombinationSet", "checked", "element_of", "ordered"]
 
 _NANS = (b"\xcb\x7f\xf8\0\0\0\0\0\0", b"\xcb\xff\xf8\0\0\0\0\0\0")  # as msgpack writes the two usual ones
+
+add_kind(Host, "host", lambda host: [host.address, host.user, host.keyfile, host.port], Host)
 
 
 def element_of(combination: Any) -> Any:
@@ -34,7 +38,7 @@ def checked(combinations: Iterable[Any]) -> list[Any]:
     """*combinations* as elements, all of them fit to be stored.
 
     Raises:
-        TypeError: one is not plain data, or is not equal to itself; the text names it.
+        TypeError: one can not be written to a record, or is not equal to itself; the text names it.
     """
     elements = [each if type(each) is HashableDict else element_of(each) for each in combinations]
     # Packing all at once is ten times as fast as one by one; only a failure needs to know which.

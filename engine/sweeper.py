@@ -130,7 +130,8 @@ class ParamSweeper(_Sweeps):
     """Iterates over combinations, once each, in any number of threads and processes, over any number of runs.
 
     Combinations are plain data: str, bytes, int, float, bool, None, tuples, frozensets, and dicts, which
-    come back as `HashableDict` and may hold lists, dicts and sets. (One that is None can not be told from
+    come back as `HashableDict` and may hold lists, dicts and sets; and `Host`, and what the standard library
+    has of dates, times, Decimal, Fraction, range, Path, UUID and IP addresses. (One that is None can not be told from
     the end in `get_next`; `get_next_batch` can.) They are handed out in the order of *sweeps*; sets, which
     have no order, are sorted. States and their changes are those of all who use the directory.
 

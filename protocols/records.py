@@ -8,8 +8,9 @@ A record is a header of 16 bytes and a payload::
     4 bytes   CRC-32 of the 12 bytes before
 
 The payload is one msgpack value. msgpack itself carries None, bool, int (64
-bits), float, str, bytes, list and dict; tuples, sets, frozensets and larger
-ints are extension types, so that they come back as what they were.
+bits), float, str, bytes, list and dict; tuples, sets, frozensets, larger ints
+and the types of `record_values` are extension types, so that they come back as
+what they were.
 
 The header has a checksum of its own because a damaged length would otherwise
 look like a record that goes on behind the end of the file, and the healthy
@@ -36,6 +37,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from .errors import ProtocolError
+from .record_values import make, parts_of
 
 __all__ = [
     "MAX_DEPTH",
@@ -50,7 +52,7 @@ __all__ = [
 _MAGIC = b"\xc5RGS"
 _HEADER = struct.Struct(">4sIII")
 _CHECKED = 12  # bytes of the header that its own checksum, the last four, is over
-_TUPLE, _SET, _FROZENSET, _BIGINT = 1, 2, 3, 4
+_TUPLE, _SET, _FROZENSET, _BIGINT, _NAMED = 1, 2, 3, 4, 5
 _CONTAINERS: tuple[tuple[Any, int], ...] = ((tuple, _TUPLE), (set, _SET), (frozenset, _FROZENSET))
 _MAKERS: dict[int, Callable[[Any], Any]] = {_TUPLE: tuple, _SET: set, _FROZENSET: frozenset}
 
@@ -84,7 +86,7 @@ class Records(NamedTuple):
 
 
 def pack_value(value: Any) -> bytes:
-    """The bytes of *value*, which may hold any plain data.
+    """The bytes of *value*, which may hold any plain data, and what `record_values` knows.
 
     Instances of subclasses of dict, list, tuple, str, bytes, int and float, and numbers of other
     libraries (NumPy's), are written as the plain value that they are equal to.
@@ -119,12 +121,21 @@ def _default(value: Any, depth: int = 0) -> Any:
         if isinstance(value, plain):
             return plain(value)
     number = _plain_number(value)
+    if number is None:
+        return _named(value, depth)
     if type(number) is int and not -(2**63) <= number < 2**64:
         return msgpack.ExtType(_BIGINT, number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True))
     return number
 
 
-def _plain_number(value: Any) -> int | float | bool:
+def _named(value: Any, depth: int) -> msgpack.ExtType:
+    parts = parts_of(value)
+    if parts is None:
+        raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} is not plain data: {value!r:.80}")
+    return msgpack.ExtType(_NAMED, _pack(parts, functools.partial(_default, depth=depth + 1)))
+
+
+def _plain_number(value: Any) -> int | float | bool | None:
     """The int, float or bool that *value* is equal to (NumPy's scalars, IntEnum, Fraction(1, 2), ...)."""
     plain: Any
     for abstract, plain in ((numbers.Integral, int), (numbers.Real, float)):
@@ -132,7 +143,7 @@ def _plain_number(value: Any) -> int | float | bool:
             return plain(value)  # type: ignore[no-any-return]  # it is an int or a float
     if type(value).__name__ in ("bool", "bool_") and value in (True, False):
         return bool(value)  # NumPy's bool is no number to Python, and is equal to ours
-    raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} is not plain data: {value!r:.80}")
+    return None
 
 
 def unpack_value(data: bytes, make_dict: Callable[[dict[Any, Any]], Any] | None = None) -> Any:
@@ -143,7 +154,7 @@ def unpack_value(data: bytes, make_dict: Callable[[dict[Any, Any]], Any] | None 
     """
     try:
         return _unpacker(make_dict)(data)
-    except (ValueError, TypeError, RecursionError, OverflowError, MemoryError) as error:
+    except (ValueError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
         raise ProtocolError(f"not a value: {str(error) or type(error).__name__}") from None
 
 
@@ -154,6 +165,8 @@ def _unpacker(make_dict: Callable[[dict[Any, Any]], Any] | None) -> Callable[[by
     def extension(code: int, data: bytes) -> Any:
         if code == _BIGINT:
             return int.from_bytes(data, "big", signed=True)
+        if code == _NAMED:
+            return make(unpack(data))
         if code not in _MAKERS:
             raise ValueError(f"unknown extension type {code}")
         return _MAKERS[code](unpack(data))

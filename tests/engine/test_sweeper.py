@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import os
 import threading
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from regisseur.actors.host import Host
 from regisseur.actors.journal import Journal, set_journal
 from regisseur.engine.sweep import (
     CombinationSet,
@@ -171,6 +174,8 @@ class TestElements:
         HashableDict(a=1),
         HashableDict(),
         HashableDict(a=[1, {"b": {2}}], c={"d": (1, [2])}),
+        Host("node-1", user="root", port=2222),
+        HashableDict(host=Host("node-1"), day=datetime.date(2026, 1, 2), of=(Path("a/b"), Decimal("0.10"))),
     )
 
     @pytest.mark.parametrize("element", PLAIN)
