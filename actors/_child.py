@@ -95,6 +95,7 @@ class Child:
         "closing_input",
         "diverted",
         "input_watched",
+        "internal",
         "midline",
         "outputs",
         "parked_as",
@@ -150,6 +151,8 @@ class Child:
         """Takes the trailer of a remote command off its last bytes."""
         self.reported: int | None = None
         """The status that the trailer told."""
+        self.internal = False
+        """It serves this program alone, and ends with it in any case."""
         self.begun = False
         """Its actor was told that the remote command begins."""
         self.seen = 0

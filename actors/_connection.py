@@ -160,7 +160,11 @@ class ConnectionActor(Actor):
         options = ("-M", "-S", self._socket, "-T", "-o", "ControlPersist=no", "-o", "RemoteCommand=none")
         argv = (*way.words, *options, way.address, supervisor(self._token))
         message = SpawnProcess(
-            self.actor_address, tuple(map(os.fsencode, argv)), env=self._environment, cwd=self._directory
+            self.actor_address,
+            tuple(map(os.fsencode, argv)),
+            env=self._environment,
+            cwd=self._directory,
+            internal=True,
         )
         self._tell_io(message)
         self._later(way.connect_timeout + _GRACE, self._take_too_long)

@@ -95,15 +95,19 @@ class Guard:
         if self._guardian is not None:
             self._guardian.flush()
 
-    def dismiss(self) -> None:
-        """The runtime ends: the guardian is needed only where sessions go on without their leaders."""
+    def dismiss(self, *, spare: bool = False) -> None:
+        """The runtime ends: the guardian is needed only where sessions go on without their leaders.
+
+        Args:
+            spare: nor there, for nothing is to end.
+        """
         guardian, self._guardian = self._guardian, None
         if guardian is None:
             return
         assert self._reactor is not None
         self._reactor.forget(guardian.pidfd)
         guardian.flush()
-        if guardian.lingers:
+        if guardian.lingers and not spare:
             guardian.abandon()  # it ends them when this program does
         else:
             guardian.dismiss()

@@ -117,6 +117,7 @@ class IoActor(Actor):
         self._maker = Maker(self._room, self._guard)
         self._signals = Signals(self._children, self._hang_up)
         self._leave: Callable[[], None] | None = None
+        self._spare = False  # the program ends, and what its user has started does not
 
     @classmethod
     def start_in(cls, runtime: Runtime) -> IoActor:
@@ -376,8 +377,8 @@ class IoActor(Actor):
             self._sessions.ended(child, status)
         if self._short:
             self._try_again()
-        if self._leave is not None and not self._children:
-            self._leave()
+        if self._leave is not None:
+            self._leave_if_alone()
 
     def tell_exit(self, child: Child, status: int | None) -> None:
         """Tell the process of *child* how it has ended: as the host reported, or else by the *status* known here."""
@@ -440,28 +441,46 @@ class IoActor(Actor):
         if fd >= 0:
             os.close(fd)
 
-    def shut_down(self, done: Callable[[], None]) -> None:
-        """End all processes, with their sessions, and call *done* when they have ended. The reactor's thread."""
+    def shut_down(self, done: Callable[[], None], *, spare: bool = False) -> None:
+        """End all processes, with their sessions, and call *done* when they have ended. The reactor's thread.
+
+        Args:
+            spare: leave alone what the user has started on this machine, and what was to be started.
+        """
+        while spare and self._waiting and self._try_spawn(self._waiting[0]):
+            self._waiting.popleft()
         for message in self._waiting:
             self._refuse(message)
         self._waiting.clear()
-        self._leave = done
-        if not self._children:
-            done()
-            return
+        self._leave, self._spare = done, spare
         self._sessions.close([child for child in self._children.values() if not child.is_local])
+        if self._leave_if_alone():
+            return
         self._end_all(signal.SIGTERM, KillWanted(signal.SIGTERM, None, sent=True))
         self.reactor.call_later(_GRACE, lambda: self._end_all(signal.SIGKILL, ForceDue()))
 
+    def _leave_if_alone(self) -> bool:
+        """If all have ended that are to end, say so, once. Returns whether they have."""
+        if any(map(self._is_to_end, self._children.values())):
+            return False
+        assert self._leave is not None
+        leave, self._leave = self._leave, _nothing
+        leave()
+        return True
+
+    def _is_to_end(self, child: Child) -> bool:
+        return child.internal or not self._spare
+
     def _end_all(self, number: int, told: KillWanted | ForceDue) -> None:
-        for address in self._children:
-            self.tell(address, told)
-        signal_sessions({child.pid for child in self._children.values() if child.is_local}, number)
+        ending = [child for child in self._children.values() if self._is_to_end(child)]
+        for child in ending:
+            self.tell(child.address, told)
+        signal_sessions({child.pid for child in ending if child.is_local}, number)
 
     def _clean_up(self) -> None:
         """The runtime ends."""
         self._room.close()
-        self._guard.dismiss()
+        self._guard.dismiss(spare=self._spare)
 
     def _abandon(self) -> None:
         """In a forked child: close our copies of the parent's descriptors, and have nobody wait for its children."""
@@ -480,6 +499,10 @@ class IoActor(Actor):
     def tell(self, process: str, message: Any) -> None:
         """Send *message* to the actor of a process."""
         self.actor_runtime.bus.tell(process, message)
+
+
+def _nothing() -> None:
+    """To do."""
 
 
 _HANDLERS: dict[type, Callable[[IoActor, Any], None]] = {

@@ -80,6 +80,7 @@ class Maker:
         finally:
             pipes.close_theirs()
         child = Child(message.process, pid, _pidfd(pid, pipes), pipes)
+        child.internal = message.internal
         if message.token is not None:
             child.look_for_trailer(message.token)
         return child

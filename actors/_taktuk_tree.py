@@ -177,7 +177,9 @@ class TaktukTree(Actor):
         """Deploy it."""
         argv = tuple(map(os.fsencode, self._argv))
         try:
-            self._tell_io(SpawnProcess(self.actor_address, argv, env=self._environment, cwd=self._directory))
+            self._tell_io(
+                SpawnProcess(self.actor_address, argv, env=self._environment, cwd=self._directory, internal=True)
+            )
         except ProtocolError as error:  # with so many hosts the words do not fit
             self._spawn_failed(SpawnFailed(errno.E2BIG, str(error), None, time.time()))
         else:

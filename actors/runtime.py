@@ -24,6 +24,8 @@ from ._pool import WorkerPool
 from ._reactor import Reactor, Timer
 from .actor import StopFlag
 from .bus import Bus
+from .config import configuration
+from .exception import ConfigurationError
 from .future import disown_futures
 from .registry import ActorRegistry
 
@@ -85,7 +87,7 @@ class Runtime:
         self.reactor.start(self._enter_reactor, self._leave_reactor)
         return self
 
-    def stop(self, timeout: float = _STOP_SECONDS) -> None:
+    def stop(self, timeout: float = _STOP_SECONDS, *, spare: bool = False) -> None:
         """End everything that lives here: processes, actors, threads. Any thread but the reactor's.
 
         Actors are stopped as if they were told to, once the ends of the processes have got about. Every reply that
@@ -94,6 +96,8 @@ class Runtime:
 
         Args:
             timeout: seconds to wait for the reactor, and again for the workers.
+            spare: leave the processes of this machine alive; nobody hears of them any more, and their pipes are closed
+                when this program ends, which is to be at once.
 
         Raises:
             RuntimeError: it was called in the reactor's own thread.
@@ -107,11 +111,11 @@ class Runtime:
                 return
             self._state = "stopping"
         if self.pid == os.getpid():
-            self._stop_here(timeout)
+            self._stop_here(timeout, spare=spare)
         self._state = "stopped"
 
-    def _stop_here(self, timeout: float) -> None:
-        self.bus.call(self._end_children)
+    def _stop_here(self, timeout: float, *, spare: bool) -> None:
+        self.bus.call(lambda: self._end_children(spare=spare))
         # The reactor waits for busy workers to react; one that is about to stop all this is not busy.
         with self.pool.waiting() if here.runtime is self else contextlib.nullcontext():
             self.reactor.thread.join(timeout)
@@ -137,13 +141,13 @@ class Runtime:
         self.bus.close()
         self.reactor.close()
 
-    def _end_children(self) -> None:
-        """End all processes, then leave; in between, their actors tell whoever waits."""
+    def _end_children(self, *, spare: bool) -> None:
+        """End all processes, but those to spare, then leave; in between, their actors tell whoever waits."""
         deadline = time.monotonic() + _SETTLE_SECONDS
         if self._io is None:
             self._settle(deadline, before=0)
         else:
-            self._io.shut_down(lambda: self._settle(deadline, before=0))
+            self._io.shut_down(lambda: self._settle(deadline, before=0), spare=spare)
 
     def _settle(self, deadline: float, before: int, quiet: int = 0) -> None:
         """Leave when nobody says anything any more: the end of a process ends an action, and that another.
@@ -290,8 +294,18 @@ def _install_hooks() -> None:
 
 
 def _stop_all() -> None:
+    """The program ends: stop all that lives here."""
+    spare = not _ends_processes()
     for runtime in list(_all):
-        runtime.stop()
+        runtime.stop(spare=spare)
+
+
+def _ends_processes() -> bool:
+    """Whether processes are to end with the program."""
+    try:
+        return bool(configuration["kill_childs_at_end"])
+    except ConfigurationError:  # then it could start none; whoever asked was told why
+        return True
 
 
 def _after_fork() -> None:

@@ -56,6 +56,8 @@ class SpawnProcess:
     """stdin and stdout are a pseudo terminal, which is the controlling terminal of the session."""
     token: str | None = None
     """In the trailer that it may write to stderr: it connects to a host, and runs a wrapped command there."""
+    internal: bool = False
+    """It serves this program alone, such as a connection that others share: it ends with it in any case."""
 
 
 @message("io.signal")

@@ -356,7 +356,7 @@ def test_what_goes_wrong_with_one_message_is_logged_and_the_actor_lives_on(stage
     process = stage.process("cat").start()
     assert process.pid
     with Ears("regisseur.io") as ears:
-        process.kill(12345)  # no such signal
+        own.bus.tell(own.io_address, SignalProcess(process._run.address, 12345, descendants=False))  # none such
         assert ears.next() == f"what {process._run.address} wants could not be done; the others go on"
 
     assert stage.process("echo alive").run(DEADLINE).stdout == "alive\n"
