@@ -312,7 +312,7 @@ class Action:
         seconds = self.default_expect_timeout if timeout is False else get_seconds(timeout)
         processes = self.processes
         if expect_output_handler is not None:
-            matches = expect_with(expect_output_handler, processes, patterns, seconds, stream)
+            matches = expect_with(expect_output_handler, processes, patterns, seconds, stream, backtrack=backtrack)
         else:
             matches = expect_each(processes, patterns, seconds, stream, backtrack=backtrack)
         found: list[Any] = []

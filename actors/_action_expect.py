@@ -49,9 +49,13 @@ def expect_with(
     patterns: Sequence[re.Pattern[str]],
     timeout: float | None,
     stream: int,
+    *,
+    backtrack: bool,
 ) -> list[Match]:
-    """The same by *handler*, which was given to the processes."""
+    """The same by *handler*, which is attached to the processes that were not given it."""
     timer = Timer(timeout)
+    for process in processes:
+        handler.attach(process, stream, backtrack=backtrack)
     found: dict[ProcessBase, Match] = {}
     missing = set(processes)
     while missing:

@@ -333,7 +333,8 @@ class ProcessBase:
             timeout: seconds; None: as long as the stream is open; 0: look once; False: `default_expect_timeout`.
             stream: `STDOUT` or `STDERR`.
             backtrack: let this thread's first search begin with what has come already.
-            expect_output_handler: use the position of this handler, which was given to the process.
+            expect_output_handler: use the position of this handler. If the process was not given it before the start,
+                it is given now, and told what comes, and with *backtrack* first what is kept of what has come.
 
         Returns:
             (index of the regex, match), or (None, None): nothing was found
@@ -344,12 +345,11 @@ class ProcessBase:
             pykka.ActorDeadError: it belongs to the process of which this one is a fork.
         """
         run = self._run
-        if stream not in run.streams:
-            raise ValueError(f"no stream {stream!r}: there are STDOUT ({STDOUT}) and STDERR ({STDERR})")
+        self._stream(stream)
         patterns = compile_patterns(regexes)
         seconds = get_seconds(self.default_expect_timeout if timeout is False else timeout)
         if expect_output_handler is not None:
-            match = expect_output_handler.expect_of(self, stream, patterns, seconds)
+            match = expect_output_handler.expect_of(self, stream, patterns, seconds, backtrack=backtrack)
         else:
             match = run.expecter.expect(patterns, seconds, stream, backtrack=backtrack)
         if match[0] is None:
@@ -357,6 +357,17 @@ class ProcessBase:
             if seconds != 0:
                 run.expect_fail = True
         return match
+
+    def _stream(self, number: int) -> Stream:
+        """One of the streams of this run.
+
+        Raises:
+            ValueError: there is no such stream.
+        """
+        try:
+            return self._run.streams[number]
+        except KeyError:
+            raise ValueError(f"no stream {number!r}: there are STDOUT ({STDOUT}) and STDERR ({STDERR})") from None
 
     def lines(self, stream: int = STDOUT, timeout: Duration = None) -> LineReader:
         """The lines of a stream, from its first on, as they come: for ``for`` and ``async for``.

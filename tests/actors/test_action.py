@@ -551,6 +551,17 @@ def test_expect_looks_at_the_stream_it_is_told(stage: Stage) -> None:
     assert action.expect("oops", DEADLINE, STDERR)[0][1] == 0
 
 
+def test_expect_by_a_handler_that_was_given_to_nobody_finds_all_processes_as_well(stage: Stage) -> None:
+    handler = ExpectOutputHandler()
+    action = stage.action(*[Process(f"echo {word}; cat", shell=True) for word in ("a1", "a2", "b")]).start()
+    found = action.expect(r"a\d|b", DEADLINE, expect_output_handler=handler)
+    for process in action.processes:
+        process.write("more\n")
+
+    assert [match.group() for _, _, match in found if match] == ["a1", "a2", "b"]
+    assert [index for _, index, _ in action.expect("more", DEADLINE, expect_output_handler=handler)] == [0] * 3
+
+
 def test_expect_by_a_handler_finds_all_processes(stage: Stage) -> None:
     handler = ExpectOutputHandler()
     processes = [Process(f"echo {word}; cat", shell=True, stdout_handlers=[handler]) for word in ("a1", "a2", "b")]

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from processes import DEADLINE, Stage
+from processes import DEADLINE, Ears, Stage
 from regisseur.actors.future import DeadlockError
-from regisseur.actors.process import STDERR, ExpectOutputHandler, Process
+from regisseur.actors.process import STDERR, STDOUT, ExpectOutputHandler, Process
 from regisseur.actors.runtime import current_runtime
 
 
@@ -358,9 +358,91 @@ def test_a_process_may_wait_by_a_handler_and_leaves_the_others_their_matches(sta
     assert other.expect("x", 0, expect_output_handler=handler) == (None, None)
 
 
-def test_a_handler_that_was_not_given_to_the_process_is_an_error_of_the_caller(stage: Stage) -> None:
-    with pytest.raises(ValueError, match="was not given to Process"):
-        stage.process("cat").start().expect("x", DEADLINE, expect_output_handler=ExpectOutputHandler())
+def test_a_handler_that_was_not_given_to_a_process_is_told_what_has_come_and_what_comes(stage: Stage) -> None:
+    handler = ExpectOutputHandler()
+    process = stage.process("cat").start()
+    process.write("old é\n")
+    assert process.expect("old é", DEADLINE)[0] == 0
+    assert found(process.expect("o.d .", DEADLINE, expect_output_handler=handler)) == (0, "old é")
+    process.write("new\n")
+
+    assert found(process.expect("o.d|new", DEADLINE, expect_output_handler=handler)) == (0, "new")
+    process.write("last\n")
+    assert handler.expect("last", DEADLINE).keys() == {(process, STDOUT)}
+    process.close_stdin()
+    assert process.expect("more", None, expect_output_handler=handler) == (None, None)
+
+
+def test_what_has_come_is_not_told_to_a_handler_without_backtrack(stage: Stage) -> None:
+    handler = ExpectOutputHandler()
+    process = stage.process("cat").start()
+    process.write("old\n")
+    assert process.expect("old", DEADLINE)[0] == 0
+    first = process.expect("old|new", 0, backtrack=False, expect_output_handler=handler)
+    process.write("new\n")
+
+    assert first == (None, None)
+    assert found(process.expect("old|new", DEADLINE, expect_output_handler=handler)) == (0, "new")
+
+
+def test_a_handler_can_be_attached_when_all_is_over_and_before_the_start(stage: Stage) -> None:
+    ended = stage.shell("echo out; echo err >&2").run(DEADLINE)
+    assert ended.expect("err", None, STDERR, expect_output_handler=ExpectOutputHandler())[0] == 0
+    later, given = ExpectOutputHandler(), ExpectOutputHandler()
+    process = stage.process("cat", stdout_handlers=[given])
+    for handler in (later, given):
+        assert process.expect("x", 0, expect_output_handler=handler) == (None, None)
+    process.start().write("x\n")
+
+    for handler in (later, given):
+        assert process.expect("x", DEADLINE, expect_output_handler=handler)[0] == 0
+        assert process.expect("x", 0, expect_output_handler=handler) == (None, None)
+    process.close_stdin()
+    process.reset().start().write("again\n")
+    assert process.expect("x|again", DEADLINE, expect_output_handler=later)[0] == 0
+
+
+def test_nothing_is_lost_or_doubled_where_a_handler_is_attached_while_much_comes(stage: Stage) -> None:
+    class Keeping(ExpectOutputHandler):
+        def __init__(self) -> None:
+            self.seen: list[str] = []
+
+        def read(self, process: Any, stream: int, string: str, eof: bool, error: bool) -> None:
+            self.seen.append(string)
+            super().read(process, stream, string, eof, error)
+
+    for limit in (1 << 24, 1000):  # then it is spooled
+        handlers = [Keeping() for _ in range(20)]
+        process = stage.process("seq 200000", output_limit=limit).start()
+        for handler in handlers:
+            process.expect("^no such$", 0, expect_output_handler=handler)
+        for handler in handlers:
+            assert process.expect("^200000$", DEADLINE, expect_output_handler=handler)[0] == 0
+            assert process.expect("more", None, expect_output_handler=handler) == (None, None)
+
+        whole = process.wait(DEADLINE).stdout
+        assert whole == "".join(f"{number}\n" for number in range(1, 200001))
+        assert ["".join(handler.seen) == whole for handler in handlers] == [True] * 20
+
+
+def test_what_is_not_kept_is_shown_to_a_handler_from_then_on(stage: Stage) -> None:
+    handler = ExpectOutputHandler()
+    process = stage.process("cat", default_stdout_handler=False).start()
+    assert process.expect("x", 0, expect_output_handler=handler) == (None, None)
+    process.write("x\n")
+
+    assert process.expect("x", DEADLINE, expect_output_handler=handler)[0] == 0
+
+
+def test_a_handler_that_fails_on_what_it_is_told_later_is_logged(stage: Stage) -> None:
+    class Failing(ExpectOutputHandler):
+        def read(self, process: Any, stream: int, string: str, eof: bool, error: bool) -> None:
+            raise ValueError("no")
+
+    with Ears() as ears:
+        process = stage.process("echo x").run(DEADLINE)
+        assert process.expect("x", 0, expect_output_handler=Failing()) == (None, None)
+        assert re.fullmatch("an output handler of .* failed on stdout", ears.next())
 
 
 def test_a_subclass_need_not_call_the_constructor(stage: Stage) -> None:
