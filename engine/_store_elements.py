@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, MutableSet
+from pathlib import Path
 from typing import Any
 
 from ..actors.host import Host
@@ -14,6 +15,7 @@ __all__ = ["CombinationSet", "checked", "element_of", "ordered"]
 
 _NANS = (b"\xcb\x7f\xf8\0\0\0\0\0\0", b"\xcb\xff\xf8\0\0\0\0\0\0")  # as msgpack writes the two usual ones
 
+add_kind(type(Path()), "path", lambda path: [str(path)], Path)
 add_kind(Host, "host", lambda host: [host.address, host.user, host.keyfile, host.port], Host)
 
 

@@ -10,7 +10,6 @@ import datetime
 import decimal
 import fractions
 import ipaddress
-import pathlib
 import uuid
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -84,6 +83,5 @@ add_kind(decimal.Decimal, "decimal", _decimal, decimal.Decimal)
 add_kind(fractions.Fraction, "fraction", lambda v: [v.numerator, v.denominator], fractions.Fraction)
 add_kind(range, "range", lambda v: [v.start, v.stop, v.step], range)
 add_kind(uuid.UUID, "uuid", _text, uuid.UUID)
-add_kind(type(pathlib.Path()), "path", _text, pathlib.Path)
 for _address in (ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network):
     add_kind(_address, _address.__name__.lower(), _text, _address)

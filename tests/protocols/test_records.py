@@ -8,7 +8,6 @@ import decimal
 import enum
 import fractions
 import ipaddress
-import pathlib
 import pickle
 import struct
 import zlib
@@ -103,7 +102,6 @@ OTHERS = (
     st.dates() | st.datetimes() | st.datetimes(timezones=st.just(datetime.UTC)) | st.times() | st.timedeltas()
     | st.fractions() | st.decimals(allow_nan=False) | st.uuids() | st.ip_addresses()
     | st.builds(range, st.integers(), st.integers(), st.integers(min_value=1))
-    | st.text(st.characters(exclude_characters="\0")).map(pathlib.Path)
 )  # fmt: skip
 
 
