@@ -74,11 +74,13 @@ class Guard:
             self._guardian.watch(pid)
             self._flush_soon()
 
-    def ended(self, pid: int) -> None:
-        """Note that *pid* has been waited for."""
-        if self._guardian is not None:
-            self._guardian.ended(pid)
-            self._flush_soon()
+    def ended(self, pid: int) -> bool:
+        """Note that *pid* has been waited for. Returns whether its session goes on; False where nobody looks."""
+        if self._guardian is None:
+            return False
+        goes_on = self._guardian.ended(pid)
+        self._flush_soon()
+        return goes_on
 
     def _flush_soon(self) -> None:
         """Let the guardian know of starts and ends, several at a time: each write wakes it up.

@@ -72,8 +72,8 @@ class Guardian:
         self._lingering.pop(pid, None)
         self._unsent += _record(b"W", pid, 0)
 
-    def ended(self, pid: int) -> None:
-        """Note that the leader `pid` has ended; its session may go on without it. Sent by the next `flush`.
+    def ended(self, pid: int) -> bool:
+        """Note that the leader `pid` has ended, and return whether its session goes on. Sent by the next `flush`.
 
         To be called right after reaping and before anything else is started, or right before reaping. After is
         cheaper: an empty session is then forgotten at once, while an unreaped leader makes it look inhabited.
@@ -84,8 +84,9 @@ class Guardian:
             self._unsent += _record(b"E", pid, until)
             if len(self._lingering) >= self._prune_at:
                 self._prune()
-        else:
-            self._unsent += _record(b"F", pid, 0)
+            return True
+        self._unsent += _record(b"F", pid, 0)
+        return False
 
     @property
     def lingers(self) -> bool:

@@ -19,7 +19,7 @@ out, starts wait until another process has ended: that is not a failure of the
 command.
 
 Read on: `_child` (what it knows of each), `_maker` (how they are made), `_signals` (how they are ended), `_guard`,
-`_inputs` (what they read), `_sessions` (commands on other hosts).
+`_inputs` (what they read), `_sessions` (commands on other hosts), `_lost` (what lost its connection to this machine).
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ from ._child import CLOSED, PARKED, RUNNING, Child
 from ._context import here
 from ._guard import Guard
 from ._inputs import Inputs
+from ._lost import Lost
 from ._maker import Maker
 from ._process_rule import ForceDue, KillWanted
 from ._reactor import READABLE, WRITABLE
@@ -116,6 +117,7 @@ class IoActor(Actor):
         self._guard = Guard(lambda: [child.pid for child in self._children.values() if child.is_local])
         self._maker = Maker(self._room, self._guard)
         self._signals = Signals(self._children, self._hang_up)
+        self._lost = Lost()
         self._leave: Callable[[], None] | None = None
         self._spare = False  # the program ends, and what its user has started does not
 
@@ -371,7 +373,9 @@ class IoActor(Actor):
         child.diverted = child.pending = None  # whoever still holds the child shall not hold its output
         del self._children[child.address]
         if child.is_local:
-            self._guard.ended(child.pid)
+            goes_on = self._guard.ended(child.pid)
+            if goes_on and child.trailer is not None and status is not None and status < 0:
+                self._lost.add(child.pid, self.reactor)
             self.tell_exit(child, status)
         else:
             self._sessions.ended(child, status)

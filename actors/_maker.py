@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..protocols.messages import SpawnFailed
 from ._child import CLOSED, Child, Pipes
 from ._environment import environment_of_block
+from ._proctable import read_entry
 from ._spawn import spawn
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Maker:
         self._room = room
         self._guard = guard
         self._environment: tuple[bytes, dict[str, str]] = (b"", {})  # the last one, as block and as dict
+        self._started: int | None = None  # when this program has, in ticks
 
     def make(
         self, message: SpawnProcess, reactor: Reactor, redirect: Redirect | None = None, *, spare_reserve: bool
@@ -64,7 +66,7 @@ class Maker:
                 stdout=stdout,
                 stderr=stderr,
                 env=self._decoded(message.env),
-                extra_env=self._guard.cookie,
+                extra_env=self._marks(message.token),
                 terminal=pipes.terminal,
             )
             directory = None if message.cwd is None else os.fsdecode(message.cwd)
@@ -84,6 +86,18 @@ class Maker:
         if message.token is not None:
             child.look_for_trailer(message.token)
         return child
+
+    def _marks(self, token: str | None) -> dict[str, str] | None:
+        """The variables by which the guardian finds a child, and a wrapped command that there is one, which does."""
+        cookie = self._guard.cookie
+        if cookie is None or token is None:
+            return cookie
+        from ..protocols.remote_shell import here  # here: most programs have no such process
+
+        if self._started is None:
+            me = read_entry(os.getpid())
+            self._started = me.started if me else 0
+        return dict([*cookie.items(), here(token, os.getpid(), self._started)])
 
     def _decoded(self, block: bytes | None) -> dict[str, str] | None:
         if block is None:

@@ -19,7 +19,12 @@ programs that exit so were interrupted too, and 141 for an exit, since mostly it
 comes of a shell's pipefail.
 
 A wrapped command with a connection of its own (*watch*) says on stderr, in the same way, that it begins: what is there
-before is the connector's, and one that fails before has run nothing.
+before is the connector's, and one that fails before has run nothing. It has a watcher, unless it sees that it runs on
+the machine of the controller itself, in the session of the connector (a stub, a wrapper): there the controller and its
+guardian reach all of it, and many watchers of one machine would look at each other's processes. It is told by a
+variable (`here`), which has the token, so that it is of this run, and the pid and start of the controller, since some
+connectors take the whole environment to another host, where the number alone might be in use. Another user than the
+controller's (sudo) is out of its reach, and has a watcher.
 
 Signals that reach the wrapper by its process group do not end it: they are
 trapped, not ignored, so that the command gets them as usual. One that comes
@@ -40,6 +45,7 @@ __all__ = [
     "SupervisorReader",
     "TrailerFilter",
     "detached",
+    "here",
     "kill_order",
     "supervisor",
     "wrapped",
@@ -73,12 +79,23 @@ fi;
 exit $s
 """
 
+# seen <pid>: P parent, G session, T time of its start. A test that knows no -O fails: a watcher too many does no harm.
 # A session of its own where there is setsid: then it survives what is sent to the process group of the command.
 _START_WATCHER = r"""
-i=${0#regisseur:}; i=${i%;};
-s=$(command -v setsid);
+seen() { P= G= T=; read -r l </proc/$1/stat && { set -- ${l##*") "}; P=$2 G=$4 T=${20}; }; };
+here() {
+    case $REGISSEUR_HERE in "${0#regisseur:}"*) ;; *) return 1;; esac;
+    c=${REGISSEUR_HERE#*;}; b=${c#*;}; c=${c%;*};
+    [ -O /proc/$c ] && seen $$ && seen $G && [ "$P" = "$c" ] && seen $c && [ "$T" = "$b" ];
+};
 printf "\036regisseur:%sb\036" "${0#regisseur:}" >&2;
-$s /bin/sh -c "$2" regisseur-watcher "${i%.*}" "${i#*.}" $$ $PPID </dev/null >/dev/null 2>&1 &
+if here 2>/dev/null; then :;
+else
+    i=${0#regisseur:}; i=${i%;};
+    s=$(command -v setsid);
+    $s /bin/sh -c "$2" regisseur-watcher "${i%.*}" "${i#*.}" $$ $PPID </dev/null >/dev/null 2>&1 &
+fi;
+unset REGISSEUR_HERE;
 """
 
 # The substitution waits for the pid, and not for the command, which has closed stdout by then.
@@ -104,6 +121,7 @@ def wrapped(command: str, token: str, *, watch: bool = False) -> str:
         token: of the process, ``<hexadecimal>.<number>``.
         watch: the command has a connection of its own: when that breaks, what was started is ended within five
             seconds, background processes included. Those which outlive their command end with the connection too.
+            Not where the environment tells by `here` that the controller itself reaches them.
 
     Raises:
         CommandError: it has a null byte, or is too long: more than some 100 kB.
@@ -114,6 +132,19 @@ def wrapped(command: str, token: str, *, watch: bool = False) -> str:
     word, unpack = packed(command, "regisseur_c")
     start, *more = _watching() if watch else ("",)
     return sh(f"{unpack} {start} {_wrapper()}", f"regisseur:{token};", word, *more)
+
+
+def here(token: str, pid: int, started: int) -> tuple[str, str]:
+    """The variable, name and value, by which a command with *watch* sees that its controller reaches it without.
+
+    Only for a connector that leads a session of its own, and whose controller has a guardian.
+
+    Args:
+        token: of the process, as for `wrapped`.
+        pid: of the controller.
+        started: when it started, in ticks, as /proc tells.
+    """
+    return "REGISSEUR_HERE", f"{token};{pid:d};{started:d}"
 
 
 def detached(command: str) -> str:

@@ -20,7 +20,8 @@ together are followed together, with one look at the processes.
 
 The watcher is the same for one command that has a connection of its own: it
 has no stdin to watch, so it looks every two seconds whether the connection's
-process, its parent once, is still there.
+process, its parent once, is still there. Where the command had ended before,
+one look that finds nothing is enough: nothing is being started any more.
 
 The user's login shell, which has the whole command line of the wrapper, counts
 as a wrapper too: its start-up files may take long. As long as there is nothing
@@ -92,6 +93,7 @@ find() {
 
 # strike <signal>: send it to all that there are, and tell whether there were any. In a subshell, which forgets.
 # sweep looks again where nothing was found: what the host was about to start when the connection broke comes later.
+# Its argument: looks, of two in a row that find nothing, that are not needed.
 _SWEEP = r"""
 strike() {
     a=1; look;
@@ -102,7 +104,7 @@ strike() {
     exit $a;
 };
 sweep() {
-    i=0 e=0 g=15 z=.5 y=5; sleep .01 2>/dev/null || z=1 y=10;
+    i=0 e=${1:-0} g=15 z=.5 y=5; sleep .01 2>/dev/null || z=1 y=10;
     while
         if ( strike $g ); then e=0; else e=$((e+1)); fi;
         [ $i -lt 30 ] && [ $e -lt 2 ];
@@ -146,7 +148,7 @@ sweep
 # seen <pid>: S state, P parent, T time of its start; empty where it is gone.
 _WATCHER = r"""
 seen() { S= P= T=; read -r l </proc/$1/stat && { set -- ${l##*") "}; S=$1 P=$2 T=${20}; }; };
-h=$1 q=$2 w=$3 c=$4 O=0;
+h=$1 q=$2 w=$3 c=$4 O=0 k=0;
 seen $c; B=$T;
 case $c:$SSH_CONNECTION in 1:?*) sweep; exit;; esac;
 while :; do
@@ -155,12 +157,13 @@ while :; do
     case $S in
         [A-WYa-wy]) [ $P -eq $c ] || break;;
         *)
+            k=1;
             seen $c;
             case $S in [A-WYa-wy]) [ "$T" = "$B" ] || break;; *) break;; esac;
             ( look; find $q; [ -n "$K" ] ) || exit 0;;
     esac;
 done;
-sweep
+sweep $k
 """
 
 _ORDER = re.compile(r"[0-9a-f]+\.[0-9]+")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ from typing import Any
 import pytest
 
 from hosts import STUB, STUB_PARAMS
-from processes import DEADLINE, QUIET
-from regisseur.actors import _connector_actor
+from processes import DEADLINE, QUIET, run_script
+from regisseur.actors import _connector_actor, _lost
 from regisseur.actors._ssh_process import SshProcess
 from regisseur.actors.connection_errors import ConnectionFailedError, ConnectionLostError, HostBusyError
 from regisseur.actors.process import ProcessLifecycleHandler
 from regisseur.actors.remote import Remote
 from regisseur.actors.shared_input import SharedInput
+from shells import marked, wait_for_death
 from sshd import Sshd
 
 pytestmark = pytest.mark.usefixtures("stage")
@@ -264,3 +266,89 @@ def test_signals_for_a_connector_that_is_still_being_started_reach_it(refusing: 
     process = SshProcess("sleep 1000", "h1", refusing(0), **QUIET).start().kill(signal.SIGINT).wait(DEADLINE)
 
     assert process.killed
+
+
+# -- connectors to this very machine -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def connector(tmp_path: Path) -> Callable[[str], dict[str, Any]]:
+    """Makes connection parameters with a connector that runs the command, which is its last argument, by *text*."""
+
+    def make(text: str) -> dict[str, Any]:
+        program = tmp_path / "connector"
+        program.write_text(f"#!/bin/sh\nwhile [ $# -gt 1 ]; do shift; done\n{text}\n")
+        program.chmod(0o755)
+        return {**STUB_PARAMS, "ssh": str(program)}
+
+    return make
+
+
+EXEC, CHILD = 'exec sh -c "$1"', 'sh -c "$1"; exit $?'
+
+
+def watchers(process: SshProcess) -> list[int]:
+    return marked("regisseur-watcher", process._token.partition(".")[0])
+
+
+@pytest.mark.parametrize("text", [EXEC, CHILD])
+@pytest.mark.parametrize("pty", [False, True])
+def test_no_watcher_runs_or_stays_where_the_connector_runs_commands_on_this_machine(
+    text: str, pty: bool, connector: Callable[[str], dict[str, Any]]
+) -> None:
+    processes = [SshProcess("echo up; read -r x", "h1", connector(text), pty=pty, **QUIET).start() for _ in range(3)]
+    for process in processes:
+        assert process.expect("up", DEADLINE)[0] == 0
+    assert [pid for process in processes for pid in watchers(process)] == []
+
+    for process in processes:
+        process.write("\n")
+
+    assert [process.wait(DEADLINE).exit_code for process in processes] == [0, 0, 0]
+    assert [pid for process in processes for pid in watchers(process)] == []
+
+
+def test_a_connector_that_passes_no_environment_on_has_a_watcher(connector: Callable[[str], dict[str, Any]]) -> None:
+    params = connector('exec env -i PATH="$PATH" sh -c "$1"')
+    process = SshProcess("echo up; exec sleep 1000", "h1", params, **QUIET).start()
+    assert process.expect("up", DEADLINE)[0] == 0
+    until = time.monotonic() + DEADLINE
+    while not (found := watchers(process)):
+        assert time.monotonic() < until
+
+    process.kill().wait(DEADLINE)
+
+    for pid in found:
+        wait_for_death(pid)
+
+
+@pytest.mark.parametrize("text", [EXEC, CHILD])
+def test_what_a_connector_to_this_machine_was_running_ends_when_that_is_killed(
+    text: str, connector: Callable[[str], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what ignores SIGTERM."""
+    monkeypatch.setattr(_lost, "_PAUSE", 0.05)
+    stubborn = "trap '' TERM HUP; sleep 1000 & echo $$ $! up; wait"
+    process = SshProcess(stubborn, "h1", connector(text), **QUIET).start()
+    assert process.expect("up", DEADLINE)[0] == 0
+    assert process.pid is not None
+
+    os.kill(process.pid, signal.SIGKILL)
+
+    process.wait(DEADLINE)
+    for word in process.stdout.split()[:2]:
+        wait_for_death(int(word))
+
+
+@pytest.mark.parametrize("text", [EXEC, CHILD])
+def test_what_a_command_leaves_in_the_background_of_this_machine_ends_with_the_program(
+    text: str, connector: Callable[[str], dict[str, Any]]
+) -> None:
+    script = """
+import os, sys
+from regisseur.actors._ssh_process import SshProcess
+process = SshProcess("sleep 1000 >/dev/null 2>&1 & echo $!", "h1", {"ssh": sys.argv[1], "multiplex": False}).run(60)
+os.kill(int(process.stdout), 0)
+print(process.stdout)
+"""
+    wait_for_death(int(run_script(script, connector(text)["ssh"])))

@@ -6,6 +6,7 @@ import os
 import random
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from regisseur.protocols.remote_shell import CommandError, TrailerFilter, detached, wrapped
+from regisseur.protocols.remote_shell import CommandError, TrailerFilter, detached, here, wrapped
 from shells import SHELLS, Hosted, Shell, is_alive, marked, read_line, wait_for_death
 
 CONNECTION = f"{os.getpid():016x}"  # another test run on this machine has another
@@ -282,11 +283,72 @@ def test_a_watcher_ends_by_itself_when_nothing_is_left(hosts: list[Host]) -> Non
     assert time.monotonic() - begin < 4
 
 
+@pytest.mark.slow
+def test_a_watcher_looks_once_when_the_connection_ends_with_its_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "head").write_text(f'#!/bin/sh\necho x >> {tmp_path}/looks\nexec {shutil.which("head")} "$@"\n')
+    (tmp_path / "head").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    host = Host(Shell("dash", tmp_path))
+    try:
+        parent = connect(host, "read -r x")
+        (watching,) = watchers([host])
+        assert parent.stdin is not None
+        os.write(parent.stdin.fileno(), b"\n")
+        assert read_line(parent.stdout) == b"over\n"
+        parent.kill()
+
+        wait_for_death(watching)
+        assert (tmp_path / "looks").read_text() == "x\n"
+    finally:
+        host.close()
+
+
 def test_a_watcher_does_not_hold_the_streams_of_its_command(host: Host) -> None:
     begin = time.monotonic()
 
     assert host.end(host.run("echo done; exit 200", watch=True)) == (200, b"done\n", b"")
     assert time.monotonic() - begin < 1.9
+
+
+CONTROLLER = """
+import os, subprocess, sys
+started = open("/proc/self/stat").read().rpartition(") ")[2].split()[19]
+os.environ["REGISSEUR_HERE"] = sys.argv[1].replace("PID", str(os.getpid())).replace("START", started)
+subprocess.run(["sh", "-c", *sys.argv[2:]], start_new_session=True)
+"""
+"""In the place of a controller: starts a connector in a session of its own, in the environment that tells of it."""
+
+
+@pytest.mark.parametrize(
+    ("told", "connector", "out"),
+    [
+        pytest.param(f"{TOKEN};PID;START", 'exec sh -c "$0"', b"unset\n", id="it is a child of the controller"),
+        pytest.param(f"{TOKEN};PID;START", 'sh -c "$0"; exit', b"unset\n", id="it is a child of the connector"),
+        pytest.param(f"{TOKEN};PID;START", 'setsid -w sh -c "$0"', b"watched\nunset\n", id="another session"),
+        pytest.param(f"{TOKEN};PID;START", 'env -i sh -c "$0"', b"watched\nunset\n", id="another environment"),
+        pytest.param(f"{TOKEN}1;PID;START", 'exec sh -c "$0"', b"watched\nunset\n", id="of another run"),
+        pytest.param(f"{TOKEN};1;START", 'exec sh -c "$0"', b"watched\nunset\n", id="another controller"),
+        pytest.param(f"{TOKEN};PID;1", 'exec sh -c "$0"', b"watched\nunset\n", id="another that had its number"),
+        pytest.param("", 'exec sh -c "$0"', b"watched\nunset\n", id="nothing is told"),
+    ],
+)
+def test_a_command_has_no_watcher_where_its_controller_reaches_it(
+    told: str, connector: str, out: bytes, host: Host
+) -> None:
+    line = wrapped("echo ${REGISSEUR_HERE-unset}", TOKEN, watch=True)
+    start = '$s /bin/sh -c "$2" regisseur-watcher'
+    assert start in line
+    line = host.shell.line(line.replace(start, "echo watched; :"))
+
+    controller = host.start(sys.executable, "-I", "-S", "-c", CONTROLLER, told, connector, line)
+
+    assert host.end(controller) == (0, out, b"")
+
+
+def test_what_tells_of_the_controller_has_the_token_of_the_run() -> None:
+    assert here(TOKEN, 12, 345) == ("REGISSEUR_HERE", f"{TOKEN};12;345")
 
 
 # -- a command that is left alone ----------------------------------------------
