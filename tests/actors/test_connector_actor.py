@@ -271,17 +271,10 @@ def test_signals_for_a_connector_that_is_still_being_started_reach_it(refusing: 
 # -- connectors to this very machine -----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def connector(tmp_path: Path) -> Callable[[str], dict[str, Any]]:
-    """Makes connection parameters with a connector that runs the command, which is its last argument, by *text*."""
-
-    def make(text: str) -> dict[str, Any]:
-        program = tmp_path / "connector"
-        program.write_text(f"#!/bin/sh\nwhile [ $# -gt 1 ]; do shift; done\n{text}\n")
-        program.chmod(0o755)
-        return {**STUB_PARAMS, "ssh": str(program)}
-
-    return make
+def connector(text: str) -> dict[str, Any]:
+    """Connection parameters with a connector that runs the command, which is its last argument, by *text*."""
+    # No program of its own: one that was written just now may be busy, as long as another thread makes a process.
+    return {**STUB_PARAMS, "ssh": ("sh", "-c", f"while [ $# -gt 1 ]; do shift; done; {text}", "connector")}
 
 
 EXEC, CHILD = 'exec sh -c "$1"', 'sh -c "$1"; exit $?'
@@ -293,9 +286,7 @@ def watchers(process: SshProcess) -> list[int]:
 
 @pytest.mark.parametrize("text", [EXEC, CHILD])
 @pytest.mark.parametrize("pty", [False, True])
-def test_no_watcher_runs_or_stays_where_the_connector_runs_commands_on_this_machine(
-    text: str, pty: bool, connector: Callable[[str], dict[str, Any]]
-) -> None:
+def test_no_watcher_runs_or_stays_where_the_connector_runs_commands_on_this_machine(text: str, pty: bool) -> None:
     processes = [SshProcess("echo up; read -r x", "h1", connector(text), pty=pty, **QUIET).start() for _ in range(3)]
     for process in processes:
         assert process.expect("up", DEADLINE)[0] == 0
@@ -308,7 +299,7 @@ def test_no_watcher_runs_or_stays_where_the_connector_runs_commands_on_this_mach
     assert [pid for process in processes for pid in watchers(process)] == []
 
 
-def test_a_connector_that_passes_no_environment_on_has_a_watcher(connector: Callable[[str], dict[str, Any]]) -> None:
+def test_a_connector_that_passes_no_environment_on_has_a_watcher() -> None:
     params = connector('exec env -i PATH="$PATH" sh -c "$1"')
     process = SshProcess("echo up; exec sleep 1000", "h1", params, **QUIET).start()
     assert process.expect("up", DEADLINE)[0] == 0
@@ -324,7 +315,7 @@ def test_a_connector_that_passes_no_environment_on_has_a_watcher(connector: Call
 
 @pytest.mark.parametrize("text", [EXEC, CHILD])
 def test_what_a_connector_to_this_machine_was_running_ends_when_that_is_killed(
-    text: str, connector: Callable[[str], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also what ignores SIGTERM."""
     monkeypatch.setattr(_lost, "_PAUSE", 0.05)
@@ -341,14 +332,12 @@ def test_what_a_connector_to_this_machine_was_running_ends_when_that_is_killed(
 
 
 @pytest.mark.parametrize("text", [EXEC, CHILD])
-def test_what_a_command_leaves_in_the_background_of_this_machine_ends_with_the_program(
-    text: str, connector: Callable[[str], dict[str, Any]]
-) -> None:
+def test_what_a_command_leaves_in_the_background_of_this_machine_ends_with_the_program(text: str) -> None:
     script = """
 import os, sys
 from regisseur.actors._ssh_process import SshProcess
-process = SshProcess("sleep 1000 >/dev/null 2>&1 & echo $!", "h1", {"ssh": sys.argv[1], "multiplex": False}).run(60)
+process = SshProcess("sleep 1000 >/dev/null 2>&1 & echo $!", "h1", {"ssh": sys.argv[1:], "multiplex": False}).run(60)
 os.kill(int(process.stdout), 0)
 print(process.stdout)
 """
-    wait_for_death(int(run_script(script, connector(text)["ssh"])))
+    wait_for_death(int(run_script(script, *connector(text)["ssh"])))
