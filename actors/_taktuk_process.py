@@ -139,7 +139,9 @@ class NodeActor(ProcessActor):
             case SignalProcess():
                 self._send_signal(message.signal)
             case PauseOutput():
-                self._dams.setdefault(message.stream, _Dam()).closed = True
+                if message.stream not in self._dams:
+                    self._dams[message.stream] = _Dam()
+                self._dams[message.stream].closed = True
             case ResumeOutput():
                 self._dams[message.stream].closed = False
                 self._let_go(message.stream)

@@ -36,6 +36,7 @@ class Program:
 
     def __init__(self, directory: Path, setup: dict[str, Any], python: str = sys.executable) -> None:
         self.directory = directory
+        self.heard: list[dict[str, Any]] = []
         environ = {**os.environ, "OLDPWD": str(directory.parent), "SSH_CONNECTION": "127.0.0.1 9 127.0.0.2 22"}
         directory.mkdir(exist_ok=True)
         self.process = subprocess.Popen(
@@ -56,12 +57,17 @@ class Program:
         self.process.stdin.flush()
 
     def hear(self, what: str) -> dict[str, Any]:
-        """The next that it says of this kind; what comes before is passed over."""
+        """The next that it says of this kind; its threads say other things before or after, for others to ask."""
         assert self.process.stdout is not None
+        found = next((words for words in self.heard if words["say"] == what), None)
+        if found is not None:
+            self.heard.remove(found)
+            return found
         for line in self.process.stdout:
             words: dict[str, Any] = json.loads(line)
             if words["say"] == what:
                 return words
+            self.heard.append(words)
         assert self.process.stderr is not None
         raise AssertionError(f"it never says {what}: {self.process.stderr.read()!r}")
 

@@ -24,6 +24,7 @@ from regisseur.actors.known_hosts import forget_host_keys
 from regisseur.actors.port_forwarder import PortForwarder
 from regisseur.actors.remote import Remote
 from sshd import WAYS, Sshd, params_of
+from trees import wait_until
 
 pytestmark = [pytest.mark.requires_sshd, pytest.mark.usefixtures("stage")]  # its end closes shared connections
 
@@ -149,12 +150,13 @@ action = Remote("sleep {seconds} & setsid sleep {seconds} & echo up; trap '' TER
 print([index for _, index, _ in action.expect("up", timeout={DEADLINE})], flush=True)
 action.wait()
 """
-    program = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    with program:
-        assert program.stdout is not None
-        assert program.stdout.readline() == "[0, 0, 0]\n"
-        assert len(pids_with(seconds)) == 9
-        program.send_signal(signal.SIGKILL)
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as program:
+        try:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "[0, 0, 0]\n"
+            wait_until(lambda: len(pids_with(seconds)) == 9)
+        finally:
+            program.kill()
 
     assert_gone(seconds, time.monotonic())
 
