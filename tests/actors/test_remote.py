@@ -261,10 +261,10 @@ def test_each_failure_is_warned_of_with_its_host() -> None:
 
 
 def test_a_kill_ends_all_and_they_are_ok(stage: RemoteStage) -> None:
-    remote = stage.remote("sleep 100", [f"h{number}" for number in range(5)])
+    remote = stage.remote("echo up; exec sleep 100", [f"h{number}" for number in range(5)])
 
     with remote.start():
-        pass
+        remote.expect("up", timeout=DEADLINE)
     assert remote.wait(DEADLINE).ended
     assert remote.ok
     assert all(process.killed for process in remote.processes)

@@ -66,7 +66,7 @@ def test_a_transfer_goes_on_over_a_new_connection_and_only_a_host_that_is_gone_f
     tree: Path, hosts: list[Machine], names: list[str], usual: dict[str, Any]
 ) -> None:
     params = {**usual, "connect_timeout": 2}
-    action = Put(names, tree, "/tmp", params, retries=1, checksum=True, process_args=QUIET).start()
+    action = Put(names, tree, "/tmp", params, retries=3, checksum=True, process_args=QUIET).start()
     until(lambda: action.progress.done > 1_000_000 or action.ended, "files are on their way")
     hosts[3].crash()
     hosts[8].restart_sshd(connections=True)
