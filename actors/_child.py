@@ -108,6 +108,7 @@ class Child:
         "source",
         "stdin",
         "terminal",
+        "token",
         "trailer",
         "trailer_stream",
         "written",
@@ -147,6 +148,8 @@ class Child:
         """Whether the last byte for stdin, if there was any, was no newline."""
         self.written = 0
         """Bytes that stdin has taken."""
+        self.token: str | None = None
+        """Of the wrapped command that it runs, or connects to."""
         self.trailer: TrailerFilter | None = None
         """Takes the trailer of a remote command off its last bytes."""
         self.reported: int | None = None
@@ -164,6 +167,7 @@ class Child:
         """It connects to a host, and a wrapped command runs there."""
         from ..protocols.remote_shell import TrailerFilter  # here: most programs have no such process
 
+        self.token = token
         self.trailer = TrailerFilter(token)
         self.trailer_stream = STDOUT if self.terminal else STDERR
 

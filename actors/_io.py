@@ -18,8 +18,9 @@ run out, it makes room (`_room`); when that is not enough, or processes run
 out, starts wait until another process has ended: that is not a failure of the
 command.
 
-Read on: `_child` (what it knows of each), `_maker` (how they are made), `_signals` (how they are ended), `_guard`,
-`_inputs` (what they read), `_sessions` (commands on other hosts), `_lost` (what lost its connection to this machine).
+Read on: `_child` (what it knows of each), `_maker` (how they are made), `_signals`, `_missed` (how they are ended),
+`_guard`, `_inputs` (what they read), `_sessions` (commands on other hosts), `_lost` (what lost its connection to this
+machine).
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ from ._guard import Guard
 from ._inputs import Inputs
 from ._lost import Lost
 from ._maker import Maker
+from ._missed import Missed
 from ._process_rule import ForceDue, KillWanted
 from ._reactor import READABLE, WRITABLE
 from ._redirect import Redirect
@@ -117,6 +119,7 @@ class IoActor(Actor):
         self._guard = Guard(lambda: [child.pid for child in self._children.values() if child.is_local])
         self._maker = Maker(self._room, self._guard)
         self._signals = Signals(self._children, self._hang_up)
+        self._missed = Missed(self._children)
         self._lost = Lost()
         self._leave: Callable[[], None] | None = None
         self._spare = False  # the program ends, and what its user has started does not
@@ -334,6 +337,9 @@ class IoActor(Actor):
 
     def _signal(self, message: SignalProcess) -> None:
         self._signals.send(message, self.reactor)
+        child = self._children.get(message.process)
+        if child is not None:
+            self._missed.add(child, message.signal, self.reactor)
 
     def _hang_up(self, child: Child) -> None:
         """Close the terminal of a process that runs as another user (sudo): then the kernel sends it SIGHUP."""

@@ -1,0 +1,85 @@
+"""Missed: sends a signal again that a command on this very machine can not have got.
+
+A connector that runs its command here (a stub, a wrapper) gets a signal with all that descends from it. A shell that
+has just been forked, and has not yet undone the traps of the shell it comes from, drops one; so a signal right after
+the start could be lost between the wrapper of `remote_shell` and its command. But what is alive a moment later though
+the signal would end it has not got it, so that it is not told twice. Belongs to the reactor's thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ._proctable import Snapshot
+
+if TYPE_CHECKING:
+    from ._child import Child
+    from ._reactor import Reactor
+
+__all__ = ["Missed"]
+
+_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
+_PAUSE = 0.2  # seconds
+_LOOKS = 10  # at most, for a command that has not begun
+
+
+class Missed:
+    """See the module.
+
+    Args:
+        children: those that run, by the address of their actor.
+    """
+
+    def __init__(self, children: Mapping[str, Child]) -> None:
+        self._children = children
+        self._sent: list[tuple[Child, int, int]] = []  # with how often was looked
+
+    def add(self, child: Child, number: int, reactor: Reactor, looks: int = 0) -> None:
+        """*child* and its family have been sent a signal."""
+        if child.token is None or not child.is_local or number not in _SIGNALS or looks == _LOOKS:
+            return
+        if not self._sent:
+            reactor.call_later(_PAUSE, lambda: self._look(reactor))
+        self._sent.append((child, number, looks + 1))
+
+    def _look(self, reactor: Reactor) -> None:
+        sent, self._sent = self._sent, []
+        sent = [each for each in sent if self._children.get(each[0].address) is each[0]]
+        if not sent:
+            return
+        table = Snapshot.take()
+        for child, number, looks in sent:
+            commands = _commands(child, table)
+            for pid in commands:
+                if _would_end(pid, number):
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.kill(pid, number)
+            if not commands:
+                self.add(child, number, reactor, looks)
+
+
+def _commands(child: Child, table: Snapshot) -> list[int]:
+    """The processes that the wrapper of *child* has started for its command, and which are no shells of its own."""
+    mark = b"\0regisseur:%s;\0" % str(child.token).encode()
+    family = [child.pid, *table.descendants(child.pid)]
+    wrappers = {pid for pid in family if mark in _read(pid, "cmdline")}
+    return [pid for pid in family if pid not in wrappers and table.entries[pid].parent in wrappers]
+
+
+def _would_end(pid: int, number: int) -> bool:
+    """Whether *pid* neither handles nor ignores the signal, nor has it waiting."""
+    masks = dict(line.split(b":\t", 1) for line in _read(pid, "status").splitlines() if b":\t" in line)
+    names = (b"SigIgn", b"SigCgt", b"SigBlk")
+    return all(name in masks and not int(masks[name], 16) >> (number - 1) & 1 for name in names)
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as file:
+            return file.read()
+    except OSError:  # it has ended
+        return b""
