@@ -30,7 +30,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,6 +56,7 @@ from ..protocols.ssh_failure import classify, is_worth_a_retry
 from ._connect_window import connect_window, pause_before
 from ._process_actor import ProcessActor
 from ._process_rule import BrokenOff, Connecting, Withdrawn
+from ._signals import ENDING
 from .connection_errors import HostBusyError
 from .shared_input import Feed
 
@@ -72,7 +72,6 @@ _TAIL = 8192  # bytes of stderr that are looked at
 MOST_INPUT = 16 << 20
 """Bytes for stdin that are kept for a further try."""
 _MOST_SAID = 1 << 16  # bytes of stderr that are held back
-_ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,14 +304,14 @@ class ConnectorActor(ProcessActor):
 
     def _send_signal(self, number: int) -> None:
         if self._stage in ("trying", "connected"):
-            self._ending = self._ending or number in _ENDING
+            self._ending = self._ending or number in ENDING
             super()._send_signal(number)
             return
-        if self._stage == "starting" or number not in _ENDING:
+        if self._stage == "starting" or number not in ENDING:
             self._signals.append(number)
         elif not self._ending:
             self._tell_myself(Withdrawn(time.time()))
-        self._ending = self._ending or number in _ENDING
+        self._ending = self._ending or number in ENDING
 
     def _tell_io(self, message: Any) -> None:
         if self._stage != "connected" and isinstance(message, (WriteInput, CloseInput, Feed)):

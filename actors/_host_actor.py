@@ -17,7 +17,6 @@ ran over it has failed.
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
 import time
 import weakref
@@ -33,6 +32,7 @@ from ._connect_window import connect_window, pause_before
 from ._connection import Close, ConnectionActor, Over, Ready, Way
 from ._control_sockets import ControlSockets
 from ._process_rule import BrokenOff, Withdrawn
+from ._signals import ENDING
 from .actor import Actor
 from .connection_errors import error_for, lost_error, session_error, unreported_error
 
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HostActor", "host_address"]
 
-_ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL})
 _FIRST_FLIGHT = 8  # sessions that are asked for before the first is there
 _MOST_REFUSALS = 20  # in a row, by a connection that has taken sessions before
 _AT_ONCE = 4  # connections to one host that are being made at once
@@ -140,7 +139,7 @@ class HostActor(Actor):
     def _signal(self, message: SignalSession) -> None:
         line = self._where.get(message.process)
         if line is None:
-            if message.signal in _ENDING:
+            if message.signal in ENDING:
                 self._withdraw(message.process)
             else:
                 self._signals.setdefault(message.process, []).append(message.signal)
@@ -172,7 +171,7 @@ class HostActor(Actor):
         line = self._where.pop(message.process)
         request = line.opening.pop(message.process)
         line.refusals += 1
-        ending = [number for number in self._signals.get(message.process, ()) if number in _ENDING]
+        ending = [number for number in self._signals.get(message.process, ()) if number in ENDING]
         if ending:
             self._signals.pop(message.process, None)
             self._tell_process(message.process, Withdrawn(time.time()))

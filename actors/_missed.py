@@ -8,21 +8,21 @@ the signal would end it has not got it, so that it is not told twice. Belongs to
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ._proctable import Snapshot
+from ._proctable import Snapshot, send
+from ._signals import ENDING
 
 if TYPE_CHECKING:
     from ._child import Child
+    from ._proctable import ProcessEntry
     from ._reactor import Reactor
 
 __all__ = ["Missed"]
 
-_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
+_SIGNALS = ENDING - {signal.SIGKILL}
 _PAUSE = 0.2  # seconds
 _LOOKS = 10  # at most, for a command that has not begun
 
@@ -54,25 +54,27 @@ class Missed:
         table = Snapshot.take()
         for child, number, looks in sent:
             commands = _commands(child, table)
-            for pid in commands:
-                if _would_end(pid, number):
-                    with contextlib.suppress(ProcessLookupError, PermissionError):
-                        os.kill(pid, number)
+            for entry in commands:
+                if _would_end(entry, number):
+                    send(entry, number)
             if not commands:
                 self.add(child, number, reactor, looks)
 
 
-def _commands(child: Child, table: Snapshot) -> list[int]:
+def _commands(child: Child, table: Snapshot) -> list[ProcessEntry]:
     """The processes that the wrapper of *child* has started for its command, and which are no shells of its own."""
-    mark = b"\0regisseur:%s;\0" % str(child.token).encode()
+    mark = f"\0regisseur:{child.token};\0".encode()
     family = [child.pid, *table.descendants(child.pid)]
     wrappers = {pid for pid in family if mark in _read(pid, "cmdline")}
-    return [pid for pid in family if pid not in wrappers and table.entries[pid].parent in wrappers]
+    begun = [table.entries[pid] for pid in family if pid not in wrappers and pid in table.entries]
+    return [entry for entry in begun if entry.parent in wrappers]
 
 
-def _would_end(pid: int, number: int) -> bool:
-    """Whether *pid* neither handles nor ignores the signal, nor has it waiting."""
-    masks = dict(line.split(b":\t", 1) for line in _read(pid, "status").splitlines() if b":\t" in line)
+def _would_end(entry: ProcessEntry, number: int) -> bool:
+    """Whether it neither handles, ignores nor blocks the signal, nor is stopped, so that the signal waits for it."""
+    if entry.state in "Tt":
+        return False
+    masks = dict(line.split(b":\t", 1) for line in _read(entry.pid, "status").splitlines() if b":\t" in line)
     names = (b"SigIgn", b"SigCgt", b"SigBlk")
     return all(name in masks and not int(masks[name], 16) >> (number - 1) & 1 for name in names)
 

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from ..protocols.messages import SignalProcess
     from ._reactor import Reactor
 
-__all__ = ["Signals", "signal_number", "signal_sessions"]
+__all__ = ["ENDING", "Signals", "signal_number", "signal_sessions"]
 
 logger = logging.getLogger("regisseur.io")
 
 _LOOKS = 5  # at the process table
-_ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL})
+ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL})
+"""Signals that are sent to end something."""
 
 _Families = dict[int, set[int]]
 
@@ -89,7 +90,7 @@ class Signals:
         except ProcessLookupError:
             pass
         except PermissionError:
-            if child.terminal and child.stdin != CLOSED and number in _ENDING:
+            if child.terminal and child.stdin != CLOSED and number in ENDING:
                 self._hang_up(child)
             else:
                 logger.warning("process %d runs as another user: signal %d can not be sent to it", child.pid, number)

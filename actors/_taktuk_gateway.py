@@ -28,8 +28,9 @@ from ..protocols.messages import SignalSession
 from ..protocols.ssh_failure import is_worth_a_retry
 from ..protocols.taktuk_tree import deployment
 from ._process_rule import BrokenOff, Withdrawn
+from ._signals import ENDING
 from ._taktuk_rule import NodeFailed
-from ._taktuk_tree import ENDING, RunOnNode, TaktukTree, why_failed
+from ._taktuk_tree import RunOnNode, TaktukTree, why_failed
 from .actor import Actor
 from .connection_errors import error_for
 

@@ -16,10 +16,11 @@ import pykka
 from ..protocols.messages import STDOUT, OutputRead, ProcessExited, ProcessSpawned
 from ..protocols.taktuk_transfer import GRANT_UNIT, TookReader, Untapped, fed, tapped
 from ._process_rule import BrokenOff, Withdrawn
+from ._signals import ENDING
 from ._taktuk_feed import Broadcast, BroadcastSource
 from ._taktuk_gateway import NodeInput
 from ._taktuk_process import NodeActor, ReachedByTaktuk, TaktukProcess
-from ._taktuk_tree import ENDING, NodeNews
+from ._taktuk_tree import NodeNews
 from ._transfer_errors import TransferError
 from ._transfer_process import GetProcess, PutProcess, TransferProcess
 from .runtime import current_runtime

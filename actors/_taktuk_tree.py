@@ -45,6 +45,7 @@ from ..protocols.ssh_failure import Failure, classify
 from ..protocols.taktuk import EventReader, close_input, execute, rank_set, send_input
 from ..protocols.taktuk_tree import SUPERVISOR, node_command, node_order, node_supervisor, node_token
 from ._process_rule import BrokenOff, KillWanted, Withdrawn
+from ._signals import ENDING
 from ._taktuk_rule import (
     Effect,
     GatewayGone,
@@ -64,10 +65,8 @@ from .journal import current_journal
 if TYPE_CHECKING:
     from ._taktuk_gateway import TaktukGatewayActor
 
-__all__ = ["ENDING", "NodeNews", "RunOnNode", "TaktukTree", "why_failed"]
+__all__ = ["NodeNews", "RunOnNode", "TaktukTree", "why_failed"]
 
-ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL})
-"""Signals that withdraw a command which has not been sent yet."""
 _OVERDUE = "timeouted"  # so TakTuk says that a connector took too long
 _CHUNK = 1 << 14  # bytes of input in one command of TakTuk's, which reads 32 KiB at a time
 _QUIT = b"quit\x02"
