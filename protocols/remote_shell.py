@@ -54,8 +54,9 @@ __all__ = [
 # Variables that are set before the command begins have long names, as it may have others in its environment.
 # In $0: what the supervisor knows a wrapper by, and the value of the variable. The shell that waits is one that bash
 # lets speak of signals: not in posix mode, and not directly in a command substitution. The dot is missing from what
-# is captured if that shell was killed itself, so that its end is not taken for an exit. ksh counts signals from 256,
-# yash from 384.
+# is captured if that shell was killed itself, so that its end is not taken for an exit; and if it could not fork, which
+# is then told. ksh counts signals from 256, yash from 384. The shell around them may say that a signal has ended the
+# one which it waits for, in the moment before that one has its traps: nobody is to hear it.
 _WRAPPER = r"""
 traps() { for regisseur_n in 1 2 3 10 12 13 14 15; do trap "regisseur_t=$regisseur_n" $regisseur_n; done; };
 await() {
@@ -65,15 +66,18 @@ await() {
     [ $s -lt 256 ] || { s=$((128+s%128)); printf signal; };
     printf .; exit $s;
 };
-regisseur_t=; traps;
+regisseur_t=; traps; regisseur_f="regisseur: the command is not run: no process can be forked";
 REGISSEUR_REMOTE=${0#regisseur:}; export REGISSEUR_REMOTE;
 {
-    if [ -z "$BASH_VERSION" ]; then m=$( traps; { await; } 2>&1 );
-    else set +o posix; m=$( traps; ( traps; await ) 2>&1 ); fi;
-    s=$?;
+    if [ -z "$BASH_VERSION" ]; then
+        trap "{ echo $regisseur_f >&5; } 2>/dev/null || echo $regisseur_f >&2" 0;
+        { m=$( traps; { await; } 2>&1 ); s=$?; } 2>/dev/null;
+        trap - 0;
+    else set +o posix; m=$( traps; ( traps; await ) 2>&1 ); s=$?; fi;
 } 3<&0 4>&1 5>&2;
+case $m in *.|"") ;; *) [ $s -ge 128 ] && [ $s -ne 254 ] || { printf "%s\n" "$m" >&2; m=.; } ;; esac;
 if [ $s -ge 128 ]; then
-    case $s$m in 130.) w=s;; ???.) w=x;; *) w=s;; esac;
+    case $s$m in 130.) w=s;; ???.|254*) w=x;; *) w=s;; esac;
     printf "\036regisseur:%s%s%s\036" "$REGISSEUR_REMOTE" $w $s >&2;
 fi;
 exit $s

@@ -155,7 +155,7 @@ def test_signals_that_the_command_handles_do_not_end_the_wait_for_it(host: Host)
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM])
-@pytest.mark.parametrize("point", ["regisseur_t=; traps;", "$( traps;", "await() {"])
+@pytest.mark.parametrize("point", ["regisseur_t=; traps;", "m=$(", "$( traps;", "await() {"])
 def test_a_signal_that_comes_before_there_is_a_command_ends_it(host: Host, point: str, number: int) -> None:
     line = wrapped("echo ran", TOKEN)
     assert point in line
@@ -174,6 +174,19 @@ def test_a_signal_that_ends_what_unpacks_a_command_ends_the_command(
     status, stdout, _ = host.end(host.run("echo ran # " + "'" * 30_000))
 
     assert (status, stdout) == (-signal.SIGTERM, b"")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs a user of whom nothing else runs: root can make one up")
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_host_that_has_no_room_for_processes_is_no_silence(host: Host, most: int) -> None:
+    shell = {"busybox": "busybox sh"}.get(host.shell.name, host.shell.name)  # the directory of the test is root's
+    line = wrapped("echo ran; :", TOKEN).replace("exec /bin/sh", f"exec {shell}")
+    limits = ["setpriv", "--reuid", "123456789", "--clear-groups", "prlimit", f"--nproc={most}"]
+
+    status, _, stderr = host.end(host.start(*limits, "sh", "-c", line))
+
+    assert status > 0
+    assert stderr
 
 
 def test_a_wrapper_that_is_killed_itself_reports_nothing(host: Host) -> None:
