@@ -9,6 +9,7 @@ from ...actors.chain_put import ChainPut
 from ...actors.connection_errors import HostConnectionError
 from ...actors.transfer import Get, Put
 from ...protocols.gathering import with_placeholders
+from ...protocols.ssh import words
 from ._outcome import Outcome, Status, outcome_of
 from ._watching import HostsWatch, Manner
 
@@ -35,7 +36,7 @@ def run_put(
         settings: further arguments of `Put`.
         chain: do it by a `ChainPut`.
     """
-    watch = _TransferWatch("put", manner)
+    watch = _TransferWatch("put", manner, params)
     watch.action = (ChainPut if chain else Put)(
         hosts, files, place, params, process_args=watch.process_args, **settings
     )
@@ -55,7 +56,7 @@ def run_get(
     Args:
         settings: further arguments of `Get`.
     """
-    watch = _TransferWatch("get", manner)
+    watch = _TransferWatch("get", manner, params)
     watch.action = Get(hosts, files, place, params, process_args=watch.process_args, **settings)
     return watch.watch()
 
@@ -65,6 +66,10 @@ class _TransferWatch(HostsWatch):
 
     action: Put | Get
 
+    def __init__(self, command: str, manner: Manner, params: ConnectionParams) -> None:
+        super().__init__(command, manner)
+        self._connector = words(params.ssh)[0]
+
     @property
     def process_args(self) -> dict[str, Any]:
         """For each process of the action."""
@@ -73,13 +78,19 @@ class _TransferWatch(HostsWatch):
 
     def _outcome(self, process: Any) -> Outcome:
         found = outcome_of(process, self._manner.timeout, stopped=self._stopped)
-        if found.status is Status.UNREACHABLE and not isinstance(process.error_reason, HostConnectionError):
+        if found.status is Status.UNREACHABLE and not self._is_no_way(process.error_reason):
             return found._replace(status=Status.FAILED)  # files of this machine, or of the host
         said = process.stderr.strip().rpartition("\n")[2].removeprefix("regisseur: ")
         said = said.replace("(create_dirs=True makes it)", "(-p makes it)")
         if found.status is Status.FAILED and said:
             return found._replace(text=with_placeholders(found.host, said))
         return found
+
+    def _is_no_way(self, reason: object) -> bool:
+        """Whether *reason* is one not to have reached the host."""
+        if isinstance(reason, OSError):
+            return reason.filename == self._connector
+        return isinstance(reason, HostConnectionError)
 
     def _facts(self, process: Any, outcome: Outcome) -> dict[str, Any]:
         facts = super()._facts(process, outcome)

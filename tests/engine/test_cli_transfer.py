@@ -75,6 +75,17 @@ def test_a_host_that_can_not_be_reached_is_4(files: Path, tmp_path: Path) -> Non
     assert done.returncode == 4
 
 
+@pytest.mark.parametrize("command", ["put", "get"])
+def test_so_is_one_whose_connector_is_not_there(command: str, files: Path, tmp_path: Path) -> None:
+    done = regisseur(command, "--connector", tmp_path / "none", "-w", "n[1-2]", files / "file", tmp_path / "x")
+
+    assert done.stderr.splitlines() == [
+        f"regisseur: {command}: n[1-2]: {tmp_path}/none: No such file or directory",
+        f"regisseur: {command}: 2 unreachable",
+    ]
+    assert done.returncode == 4
+
+
 def test_a_place_that_is_not_there_names_the_option_that_makes_it(files: Path, tmp_path: Path) -> None:
     put = to_hosts("put", "-w", "n[1-2]", files / "file", files / "dir", tmp_path / "no" / "place")
 
