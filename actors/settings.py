@@ -27,6 +27,8 @@ from .exception import ConfigurationError
 __all__ = ["ConfigurationDict", "ConfigurationFile", "Setting", "get_user_config_filename", "read_configuration_file"]
 
 _MAIN_SECTION = "configuration"
+_PREFIX = "REGISSEUR_"
+_NEARLY = 0.9  # g5k_configuration and default_frontend_connection_params are not that near to our sections
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,9 @@ class ConfigurationDict(dict[str, Any]):
             if self._filled:
                 return
             values = {key: setting.initial() for key, setting in self.settings.items()}
-            self._take_file(values, read_configuration_file(get_user_config_filename()), self.section)
+            file = read_configuration_file(get_user_config_filename())
+            self._refuse_misspelt_sections(file)
+            self._take_file(values, file, self.section)
             self._take_environment(values)
             dict.update(self, values)  # dict's own methods do not come back here
             self._filled = True
@@ -160,20 +164,35 @@ class ConfigurationDict(dict[str, Any]):
     def variable(self, key: str) -> str:
         """Return the name of the environment variable for *key*."""
         prefix = "" if self.section == _MAIN_SECTION else f"{self.section}__"
-        return f"REGISSEUR_{prefix}{key}".upper()
+        return f"{_PREFIX}{prefix}{key}".upper()
 
     def _take_file(self, values: dict[str, Any], file: ConfigurationFile, section: str) -> None:
         for key, value in file.sections.get(section, {}).items():
             line = file.lines.get((section, str(key)))
             if key not in self.settings:
-                close = difflib.get_close_matches(str(key), self.settings, n=1)
-                hint = (
-                    f"did you mean {close[0]}?" if close else f"the known ones are {', '.join(sorted(self.settings))}"
-                )
-                raise ConfigurationError(file.path, f"there is no such setting; {hint}", f"{section}.{key}", line)
+                raise ConfigurationError(file.path, self._unknown(str(key)), f"{section}.{key}", line)
             self._take(values, key, value, file.path, line)
 
+    def _refuse_misspelt_sections(self, file: ConfigurationFile) -> None:
+        """Raise ConfigurationError for a name that is nearly this section's; any other may be of a package above."""
+        if self.section not in file.sections:
+            for name in difflib.get_close_matches(self.section, map(str, file.sections), n=1, cutoff=_NEARLY):
+                problem = f"there is no such section; did you mean {self.section}?"
+                raise ConfigurationError(file.path, problem, name, file.lines.get((name, None)))
+
+    def _unknown(self, key: str) -> str:
+        """What is said of a key that does not exist."""
+        close = difflib.get_close_matches(key, self.settings, n=1)
+        known = f"the known ones are {', '.join(sorted(self.settings))}"
+        return f"there is no such setting; {f'did you mean {close[0]}?' if close else known}"
+
     def _take_environment(self, values: dict[str, Any]) -> None:
+        prefix = self.variable("")
+        if prefix != _PREFIX:  # that of the main section begins other variables too
+            for name in sorted(os.environ):
+                key = name.removeprefix(prefix).lower()
+                if name.startswith(prefix) and key not in self.settings:
+                    raise ConfigurationError(name, self._unknown(key))
         for key, setting in self.settings.items():
             variable = self.variable(key)
             text = os.environ.get(variable)

@@ -89,7 +89,7 @@ class _TransferWatch(HostsWatch):
     def _is_no_way(self, reason: object) -> bool:
         """Whether *reason* is one not to have reached the host."""
         if isinstance(reason, OSError):
-            return reason.filename == self._connector
+            return bool(reason.filename == self._connector)
         return isinstance(reason, HostConnectionError)
 
     def _facts(self, process: Any, outcome: Outcome) -> dict[str, Any]:

@@ -298,6 +298,21 @@ def test_a_misspelt_key_is_told_with_the_right_one(user_file: Path) -> None:
         configuration.copy()
 
 
+def test_a_misspelt_section_is_told_with_the_right_one(user_file: Path) -> None:
+    user_file.write_text("g5k_configuration: {}\ndefault_conection_params: {user: root}\n")
+
+    assert configuration["kill_timeout"] == 60
+    with pytest.raises(ConfigurationError, match=r", line 2: .*did you mean default_connection_params\?"):
+        default_connection_params.copy()
+
+
+def test_a_misspelt_variable_of_a_section_is_told_with_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGISSEUR_DEFAULT_CONNECTION_PARAMS__USR", "root")
+
+    with pytest.raises(ConfigurationError, match=r"^REGISSEUR_DEFAULT_CONNECTION_PARAMS__USR: .*did you mean user\?"):
+        default_connection_params.copy()
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
