@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ pytestmark = [pytest.mark.requires_root, pytest.mark.requires_sshd, pytest.mark.
 
 _SIZE = 1 << 30  # bytes
 _MEMORY = 150 << 20  # bytes that the program may grow by
-_LATENCY = 0.5  # seconds for a line there and back, on a machine whose processors are busy
+_ANSWERS = 5  # of all the others while it lasts, at least; it takes seconds
 
 
 def test_a_gibibyte_from_one_host_takes_little_memory_and_does_not_hold_up_the_others(
@@ -37,18 +35,18 @@ def test_a_gibibyte_from_one_host_takes_little_memory_and_does_not_hold_up_the_o
     before = memory("VmRSS")
     arguments: dict[str, Any] = {"default_stdout_handler": False, "stdout_handlers": add_up}
     flood = SshProcess(f"head -c {_SIZE} /dev/zero", names[0], usual, **arguments).start()
-    times: list[float] = []
+    answers = 0
     while not flood.ended:
-        begin = time.monotonic()
-        others.write(f"{len(times)}.\n")
-        assert [index for _, index, _ in others.expect(rf"^{len(times)}\.\n", timeout=DEADLINE)] == [0] * 19
-        times.append(time.monotonic() - begin)
+        others.write(f"{answers}.\n")
+        assert [index for _, index, _ in others.expect(rf"^{answers}\.\n", timeout=DEADLINE)] == [0] * 19
+        answers += 1
+    flood.wait(DEADLINE)
     peak = memory("VmHWM")
     others.close_stdin()
 
     assert (flood.ok, count) == (True, _SIZE)
     assert peak - before < _MEMORY
-    assert statistics.median(times) < _LATENCY
+    assert answers >= _ANSWERS
     assert others.wait(DEADLINE).ok
 
 
