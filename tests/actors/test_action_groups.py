@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from deadline import DEADLINE
 from regisseur.actors.action import (
     Action,
     ActionLifecycleHandler,
@@ -24,7 +25,6 @@ from regisseur.actors.report import Report
 from regisseur.actors.runtime import Runtime, use_runtime
 
 LONG = "sleep 1000"
-DEADLINE = 10.0
 
 
 @pytest.fixture

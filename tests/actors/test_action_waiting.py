@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from deadline import DEADLINE
 from regisseur.actors.action import (
     Action,
     Local,
@@ -21,8 +22,6 @@ from regisseur.actors.actor import Actor, BlockingActor
 from regisseur.actors.future import DeadlockError
 from regisseur.actors.host import Host
 from regisseur.actors.process import Process
-
-DEADLINE = 10.0
 
 
 @pytest.fixture

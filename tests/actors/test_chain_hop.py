@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from deadline import DEADLINE
 from regisseur.actors import _chain_wire as wire
 from regisseur.actors._chain_program import BOOT, program, program_input
 from regisseur.protocols.shell_line import sh
@@ -77,7 +78,7 @@ class Program:
         assert self.process.stderr is not None
         self.process.stdin.close()
         said = self.process.stderr.read().decode()
-        self.process.wait(20)
+        self.process.wait(DEADLINE)
         return said
 
 
@@ -127,7 +128,7 @@ class Upstream:
                 pass
 
     def join(self) -> None:
-        self._thread.join(20)
+        self._thread.join(DEADLINE)
         assert not self._thread.is_alive()
 
 
@@ -202,7 +203,7 @@ def test_files_go_from_the_head_to_a_hop_and_from_there_to_the_next(python: str,
     for hop in (first, second):
         hop.hear("placed")
         hop.order(do="bye")
-        assert hop.process.wait(20) == 0
+        assert hop.process.wait(DEADLINE) == 0
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == file.read_bytes()
 
 
@@ -259,7 +260,7 @@ def test_an_upstream_that_falls_silent_is_left_and_one_that_only_waits_is_not(st
             link.sendall(wire.HEADER.pack(wire.PAUSE, 0, 0, 0, 0))
             beats.wait(0.1)
         link.sendall(data_frame(0, 0, BLOCKS[0]))
-        go_on.wait(20)
+        go_on.wait(DEADLINE)
 
     silent = Upstream(wait_and_fall_silent)
     hop = start(tmp_path / ".regisseur-i", setup_of([None], silence=2))
@@ -288,7 +289,7 @@ def test_what_no_other_host_has_comes_by_a_named_pipe_from_where_it_was(start: S
 
     assert (dry["segment"], dry["bytes"], wanted["bytes"]) == (0, wire.BLOCK, wire.BLOCK)
     assert (tmp_path / "came").read_bytes() == CONTENT
-    assert hop.process.wait(20) == 0
+    assert hop.process.wait(DEADLINE) == 0
 
 
 def test_it_puts_large_files_to_their_places_with_mode_and_time(start: Start, tmp_path: Path) -> None:
@@ -367,7 +368,7 @@ def test_nothing_half_done_stays_when_it_ends(how: str, start: Start, tmp_path: 
 
     def send_some(link: socket.socket, *_: int) -> None:
         link.sendall(data_frame(0, 0, BLOCKS[0]))
-        hold.wait(20)
+        hold.wait(DEADLINE)
 
     upstream = Upstream(send_some)
     hop = start(tmp_path / ".regisseur-i", setup_of([None]))
@@ -392,7 +393,7 @@ def test_a_script_that_fails_is_told_by_its_words_and_status(start: Start, tmp_p
     hop.order(do="follow", upstreams=[[-1, *head]])
     hop.order(do="go", pack="", last="echo what went wrong >&2; exit 3")
 
-    assert hop.process.wait(20) == 3
+    assert hop.process.wait(DEADLINE) == 3
     assert hop.end() == "what went wrong\n"
     wait_until(lambda: not hop.directory.exists())
 

@@ -16,6 +16,7 @@ from typing import Any
 import pykka
 import pytest
 
+from deadline import DEADLINE
 from regisseur.actors.actor import Actor, BlockingActor
 from regisseur.actors.future import DeadlockError, Future, FutureSetError, ThreadingFuture, Timeout, get_all
 from regisseur.actors.runtime import Runtime, use_runtime
@@ -68,13 +69,13 @@ def test_get_waits_until_another_thread_has_set_the_result(future: Future[str]) 
     waiting = threading.Event()
 
     def set_it() -> None:
-        assert waiting.wait(5)
+        assert waiting.wait(DEADLINE)
         future.set("late")
 
     thread = in_thread(set_it)
     waiting.set()
 
-    assert future.get(timeout=5) == "late"
+    assert future.get(timeout=DEADLINE) == "late"
     thread.join()
 
 
@@ -182,10 +183,10 @@ def test_a_get_hook_makes_the_result_at_the_first_get(future: Future[int]) -> No
     future.set_get_hook(lambda timeout: timeouts.append(timeout) or 123)  # type: ignore[func-returns-value]
 
     assert not future.done()
-    assert [future.get(timeout=5), future.get(), future.result()] == [123, 123, 123]
+    assert [future.get(timeout=DEADLINE), future.get(), future.result()] == [123, 123, 123]
     assert future.done()
     assert future.exception() is None
-    assert timeouts == [5]
+    assert timeouts == [DEADLINE]
 
 
 def test_a_get_hook_that_gives_none_is_called_once(future: Future[None]) -> None:
@@ -218,13 +219,13 @@ def test_two_threads_that_get_call_the_hook_once(future: Future[int]) -> None:
     def hook(_timeout: float | None) -> int:
         calls.append(1)
         entered.set()
-        assert go_on.wait(5)
+        assert go_on.wait(DEADLINE)
         return 7
 
     future.set_get_hook(hook)
     results: list[int] = []
     first = in_thread(lambda: results.append(future.get()))
-    assert entered.wait(5)
+    assert entered.wait(DEADLINE)
     with pytest.raises(Timeout):
         future.get(timeout=0.01)
     second = in_thread(lambda: results.append(future.get()))
@@ -384,24 +385,24 @@ def test_a_future_of_pykka_itself_can_be_joined(future: Future[str]) -> None:
     future.set("ours")
     other.set("theirs")
 
-    assert joined.get(timeout=5) == ["ours", "theirs"]
+    assert joined.get(timeout=DEADLINE) == ["ours", "theirs"]
 
 
 def test_a_function_on_what_the_reactor_sets_runs_in_a_worker(stage: Runtime, future: Future[int]) -> None:
     gate = threading.Event()
 
     def name_thread(_value: int) -> str:
-        assert gate.wait(5)
+        assert gate.wait(DEADLINE)
         return threading.current_thread().name
 
     mapped = future.map(name_thread)
     stage.bus.call(lambda: future.set(1))
     behind: Future[str] = Future()
     stage.bus.call(lambda: behind.set("the reactor is not held up"))
-    assert behind.get(timeout=5) == "the reactor is not held up"
+    assert behind.get(timeout=DEADLINE) == "the reactor is not held up"
     gate.set()
 
-    assert mapped.get(timeout=5).startswith("stage-worker-")
+    assert mapped.get(timeout=DEADLINE).startswith("stage-worker-")
 
 
 # -- as in concurrent.futures ------------------------------------------------------------------------------------------
@@ -420,7 +421,7 @@ def test_wait_tells_what_is_done_and_what_is_not(futures: list[Future[Any]]) -> 
 def test_wait_wakes_up_at_the_first_result(futures: list[Future[Any]]) -> None:
     thread = in_thread(lambda: futures[1].set("first"))
 
-    result = concurrent.futures.wait(futures, timeout=5, return_when=concurrent.futures.FIRST_COMPLETED)
+    result = concurrent.futures.wait(futures, timeout=DEADLINE, return_when=concurrent.futures.FIRST_COMPLETED)
 
     thread.join()
     assert {futures[1]} == result.done
@@ -434,7 +435,7 @@ def test_wait_counts_a_cancelled_future_as_done(futures: list[Future[Any]], when
     else:
         thread = in_thread(futures[0].cancel)
 
-    result = concurrent.futures.wait(futures[:1], timeout=5)
+    result = concurrent.futures.wait(futures[:1], timeout=DEADLINE)
 
     if thread is not None:
         thread.join()
@@ -443,7 +444,7 @@ def test_wait_counts_a_cancelled_future_as_done(futures: list[Future[Any]], when
 
 def test_as_completed_gives_futures_as_they_end(futures: list[Future[Any]]) -> None:
     futures[2].set(2)
-    completed = concurrent.futures.as_completed(futures, timeout=5)
+    completed = concurrent.futures.as_completed(futures, timeout=DEADLINE)
 
     seen = [next(completed)]
     futures[0].set_exception(ValueError())
@@ -515,7 +516,7 @@ def test_a_reply_to_who_has_cancelled_the_ask_goes_nowhere(stage: Runtime) -> No
 
     class Slow(BlockingActor):
         def on_receive(self, message: Any) -> str:
-            assert gate.wait(5)
+            assert gate.wait(DEADLINE)
             return "reply"
 
     slow = Slow.start()
@@ -523,7 +524,7 @@ def test_a_reply_to_who_has_cancelled_the_ask_goes_nowhere(stage: Runtime) -> No
     assert future.cancel()
     gate.set()
 
-    assert slow.ask("y", timeout=5) == "reply"
+    assert slow.ask("y", timeout=DEADLINE) == "reply"
     with pytest.raises(concurrent.futures.CancelledError):
         future.get()
 
@@ -553,7 +554,7 @@ def test_many_threads_may_offer_and_one_of_them_wins(future: Future[int]) -> Non
     won: list[int] = []
 
     def offer(number: int) -> None:
-        barrier.wait(5)
+        barrier.wait(DEADLINE)
         if future.offer(number):
             won.append(number)
 
@@ -596,7 +597,7 @@ def test_the_loop_runs_on_while_a_future_with_a_hook_is_awaited(future: Future[s
     gate = threading.Event()
 
     def hook(_timeout: float | None) -> str:
-        assert gate.wait(5)
+        assert gate.wait(DEADLINE)
         return "hooked"
 
     future.set_get_hook(hook)
@@ -700,7 +701,7 @@ def test_a_coroutine_of_the_old_kind_may_yield_from_a_future(future: Future[int]
 def test_the_thread_of_the_reactor_may_not_wait(stage: Runtime) -> None:
     class Waits(Actor):
         def on_receive(self, message: Future[Any]) -> Any:
-            return message.get(timeout=5)
+            return message.get(timeout=DEADLINE)
 
     never: Future[Any] = Future()
     done: Future[str] = Future()
@@ -708,8 +709,8 @@ def test_the_thread_of_the_reactor_may_not_wait(stage: Runtime) -> None:
     waits = Waits.start()
 
     with pytest.raises(DeadlockError, match="use add_done_callback"):
-        waits.ask(never, timeout=5)
-    assert waits.ask(done, timeout=5) == "there already"
+        waits.ask(never, timeout=DEADLINE)
+    assert waits.ask(done, timeout=DEADLINE) == "there already"
 
 
 def test_a_timeout_names_the_actor_that_did_not_reply(stage: Runtime) -> None:
@@ -717,7 +718,7 @@ def test_a_timeout_names_the_actor_that_did_not_reply(stage: Runtime) -> None:
 
     class Slow(BlockingActor):
         def on_receive(self, message: Any) -> None:
-            assert gate.wait(5)
+            assert gate.wait(DEADLINE)
 
     with pytest.raises(Timeout, match=r"no reply from Slow \(urn:.*\) after 0\.01 seconds"):
         Slow.start().ask("x", timeout=0.01)
@@ -729,12 +730,12 @@ def test_the_runtime_that_stops_ends_what_is_derived_from_its_replies() -> None:
 
     class Slow(BlockingActor):
         def on_receive(self, message: Any) -> None:
-            assert gate.wait(5)
+            assert gate.wait(DEADLINE)
 
     with Runtime("stage") as runtime, use_runtime(runtime):
         mapped = Slow.start().ask("x", block=False).map(lambda _: "never")
         stopping = in_thread(runtime.stop)
         with pytest.raises(pykka.ActorDeadError):
-            mapped.get(timeout=5)
+            mapped.get(timeout=DEADLINE)
         gate.set()
         stopping.join()

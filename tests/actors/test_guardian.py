@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deadline import DEADLINE
 from regisseur.actors._claims import HEADER, VARIABLE, Claims
 from regisseur.actors._guardian import Guardian
 from regisseur.actors._proctable import ProcessEntry
@@ -46,9 +47,6 @@ def say(name, pid):
 
 say("guardian", guardian.pid)
 """
-
-DEADLINE = 30.0
-"""Seconds within which all must be over; it takes about 0.35, but the machine may be very busy."""
 
 
 class Stage:

@@ -27,6 +27,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deadline import DEADLINE
 from regisseur.actors.journal import Journal, current_journal, set_journal
 
 
@@ -133,7 +134,7 @@ class TestLines:
                 if child == 0:
                     worker = threading.Thread(target=bound.event, args=("child",))
                     worker.start()
-                    worker.join(5)
+                    worker.join(DEADLINE)
                     os._exit(0 if not worker.is_alive() else 1)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
             journal.event("parent")

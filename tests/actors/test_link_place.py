@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from deadline import DEADLINE
 from regisseur.actors._link_place import check_name, find_socket, lock_place, meeting_directories
 
 
@@ -213,6 +214,6 @@ def test_of_many_that_want_one_name_at_once_one_gets_it(base: Path) -> None:
         racer.stdin.flush()
     results = [racer.stdout.readline() for racer in racers if racer.stdout is not None]
     for racer in racers:
-        racer.communicate(timeout=20)
+        racer.communicate(timeout=DEADLINE)
 
     assert sorted(results) == ["lost\n", "lost\n", "lost\n", "won\n"]

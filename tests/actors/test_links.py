@@ -12,6 +12,7 @@ from typing import Any
 import pykka
 import pytest
 
+from deadline import DEADLINE
 from linknodes import Node, meeting_place
 from regisseur.actors import _link_pack
 from regisseur.actors._context import here
@@ -100,7 +101,7 @@ class Gated(BlockingActor):
 
     def on_receive(self, message: Any) -> None:
         """Wait."""
-        self.gate.wait(20)
+        self.gate.wait(DEADLINE)
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +208,7 @@ def test_what_is_not_plain_data_is_refused_at_the_sender_and_named(counter: Remo
 
 def test_an_answer_that_can_not_travel_is_an_error_of_the_asker(counter: RemoteRef) -> None:
     with pytest.raises(TypeError, match=r"the answer can not travel: .*lock is not plain data"):
-        counter.proxy().secret().get(timeout=10)
+        counter.proxy().secret().get(timeout=DEADLINE)
 
 
 def test_a_message_of_a_kind_unknown_there_ends_the_ask_and_not_the_link(counter: RemoteRef) -> None:
@@ -259,7 +260,7 @@ def test_an_ask_ends_within_its_timeout_and_names_the_actor(home: Runtime, runti
     with pytest.raises(Timeout, match=r"no reply from never@home after 0\.05 seconds"):
         never.ask(1, timeout=0.05)
     with pytest.raises(Timeout, match=r"no reply from never@home after 0\.05 seconds"):
-        never.ask(1, block=False, timeout=0.05).get(timeout=10)
+        never.ask(1, block=False, timeout=0.05).get(timeout=DEADLINE)
     Gated.gate.set()
 
 
@@ -344,7 +345,7 @@ def test_an_actor_stops_and_its_name_is_free_again(home: Runtime, runtime: Runti
     assert not first.is_alive()
     assert not echo.is_alive()
     assert echo.stop() is False
-    assert echo.stop(block=False).get(timeout=10) is False
+    assert echo.stop(block=False).get(timeout=DEADLINE) is False
     start_in(home, Collector, "echo")
     assert echo.is_alive()
 
@@ -379,7 +380,7 @@ def test_a_reference_in_a_message_can_be_used_where_it_arrives(counter: RemoteRe
     me = Collector.start()
     counter.proxy().tell_me(me, "hello").get()
 
-    told = me.proxy().told.get().get(timeout=10)
+    told = me.proxy().told.get().get(timeout=DEADLINE)
     assert {"from": node.process.pid, "text": "hello"} == told
 
 
@@ -455,7 +456,7 @@ def test_on_the_reactor_waiting_for_another_node_is_an_error_and_not_a_hang(coun
         proxy.call(lambda: counter.wait_for_room(1)).get()
 
     assert proxy.call(counter.is_alive).get() is True
-    assert proxy.call(lambda: counter.ask("later", block=False)).get().get(timeout=10) == "later"
+    assert proxy.call(lambda: counter.ask("later", block=False)).get().get(timeout=DEADLINE) == "later"
     assert here.actor is None
 
 
@@ -466,7 +467,7 @@ def test_connecting_tells_who_is_there_and_twice_makes_one_link(node: Node, runt
     peer = connect("lab")
 
     assert ("lab", node.process.pid) == (peer.name, peer.pid)
-    assert peer == connect("lab", block=False).get(timeout=10)
+    assert peer == connect("lab", block=False).get(timeout=DEADLINE)
     assert peer == connect(peer.node)
     path = os.path.join(os.environ["XDG_RUNTIME_DIR"], "regisseur", "lab.sock")
     assert peer == connect(path)
@@ -476,11 +477,11 @@ def test_connecting_tells_who_is_there_and_twice_makes_one_link(node: Node, runt
 
 
 def test_connecting_waits_for_a_node_that_comes_later(meeting: Path, runtime: Runtime) -> None:
-    connected = connect("late", block=False, timeout=20)
+    connected = connect("late", block=False, timeout=DEADLINE)
     with Runtime("late") as late:
         listen(late, "late")
 
-        assert connected.get(timeout=20).name == "late"
+        assert connected.get(timeout=DEADLINE).name == "late"
 
 
 def test_a_node_that_is_not_there_is_an_error_that_says_where_was_looked(meeting: Path, runtime: Runtime) -> None:
@@ -512,8 +513,8 @@ def test_two_nodes_that_dial_each_other_at_once_are_linked(home: Runtime, runtim
     one = connect("home", block=False)
     two = connect("away", block=False, runtime=home)
 
-    assert one.get(timeout=10).name == "home"
-    assert two.get(timeout=10).name == "away"
+    assert one.get(timeout=DEADLINE).name == "home"
+    assert two.get(timeout=DEADLINE).name == "away"
     start_in(home, Collector, "a")
     start_in(runtime, Collector, "b")
     assert remote_ref("a@home", runtime=runtime).ask(1) == 1
@@ -571,7 +572,7 @@ def test_stopping_the_runtime_removes_the_socket_and_every_descriptor(meeting: P
     connect("one", runtime=two)
     ref = remote_ref("echo@one", runtime=two)
     waiting = ref.ask(1, block=False)
-    waiting.get(timeout=10)
+    waiting.get(timeout=DEADLINE)
     connect("two", runtime=one)
     two.stop()
     one.stop()
@@ -592,7 +593,7 @@ def test_a_peer_that_stops_in_order_is_known_to_have_said_goodbye(home: Runtime,
         waiting.add_done_callback(lambda _: Gated.gate.set())
 
     with pytest.raises(PeerLostError, match=r"'leaving' .* it said goodbye: its runtime has been stopped"):
-        waiting.get(timeout=10)
+        waiting.get(timeout=DEADLINE)
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:

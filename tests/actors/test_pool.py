@@ -269,7 +269,7 @@ def test_actors_nested_deeper_than_the_core_do_not_lock_up_the_pool(stage: Runti
     def descend(_actor: Asker, level: int) -> Any:
         return level if level == depth - 1 else refs[level + 1].ask(functools.partial(descend, level=level + 1))
 
-    assert refs[0].ask(functools.partial(descend, level=0), timeout=20) == depth - 1
+    assert refs[0].ask(functools.partial(descend, level=0), timeout=DEADLINE) == depth - 1
 
 
 def test_slow_actors_do_not_stop_the_others(stage: Runtime, gates: list[Gate]) -> None:

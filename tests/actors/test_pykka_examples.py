@@ -17,6 +17,7 @@ import pykka.debug
 import pytest
 from pykka.typing import ActorMemberMixin, proxy_field, proxy_method
 
+from deadline import DEADLINE
 from regisseur import actors as pykka_names
 
 pytestmark = pytest.mark.usefixtures("stage")
@@ -71,7 +72,7 @@ def test_a_script_for_pykka_runs_when_it_imports_our_actors_as_pykka() -> None:
     """
 
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=DEADLINE, check=False
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "Hi you!\nHi\n", "")
@@ -109,7 +110,7 @@ def test_an_actor_that_does_not_know_a_message_leaves_it_to_its_base(caplog: pyt
 
     greeter = Greeter.start()
 
-    assert greeter.ask("Hi?", timeout=3) == "Hi there!"
+    assert greeter.ask("Hi?", timeout=DEADLINE) == "Hi there!"
     assert greeter.ask("Bye?") is None
     assert f"Unexpected message received by {greeter}: Bye?" in caplog.text
 
@@ -139,7 +140,7 @@ class Foo(pykka_names.ThreadingActor):
 
     def baz(self) -> str:
         if self._gate is not None:
-            assert self._gate.wait(5)
+            assert self._gate.wait(DEADLINE)
         return "returned after a delay"
 
 
@@ -176,7 +177,7 @@ def test_a_proxy_may_be_typed_by_a_class_of_its_own() -> None:
     proxy.bar().get()
     assert len(proxy.seen.get()) == 1
     proxy.stop().get()
-    assert proxy.actor_ref.actor_stopped.wait(5)
+    assert proxy.actor_ref.actor_stopped.wait(DEADLINE)
 
 
 # -- actors that work together -----------------------------------------------------------------------------------------
@@ -213,7 +214,7 @@ def test_a_pool_of_actors_shares_work_that_blocks() -> None:
 
     class Resolver(pykka_names.ThreadingActor):
         def resolve(self, address: IPv4Address) -> str | None:
-            barrier.wait(5)  # passes only if all four work at the same time
+            barrier.wait(DEADLINE)  # passes only if all four work at the same time
             try:
                 return socket.inet_ntoa(address.packed)
             except OSError:
@@ -223,7 +224,7 @@ def test_a_pool_of_actors_shares_work_that_blocks() -> None:
     pool = [Resolver.start().proxy() for _ in range(4)]
     names = [pool[i % len(pool)].resolve(address) for i, address in enumerate(addresses)]
 
-    assert [str(a) for a in addresses] == pykka_names.get_all(names, timeout=10)
+    assert [str(a) for a in addresses] == pykka_names.get_all(names, timeout=DEADLINE)
 
 
 def test_the_other_side_of_an_actor_under_test_may_be_a_mock() -> None:
@@ -259,7 +260,7 @@ def test_two_actors_that_call_each_other_are_told_so_where_pykka_would_hang(capl
     right = Right.start(left).proxy()
 
     with pytest.raises(pykka_names.DeadlockError):
-        left.foo(right).get(timeout=5)
+        left.foo(right).get(timeout=DEADLINE)
 
 
 def test_the_tracebacks_of_all_threads_can_be_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -269,14 +270,14 @@ def test_the_tracebacks_of_all_threads_can_be_logged(caplog: pytest.LogCaptureFi
     class Waits(pykka_names.ThreadingActor):
         def wait_at_the_gate(self) -> None:
             reached.set()
-            assert gate.wait(5)
+            assert gate.wait(DEADLINE)
 
     waiting = Waits.start().proxy().wait_at_the_gate()
-    assert reached.wait(5)
+    assert reached.wait(DEADLINE)
     with caplog.at_level(logging.CRITICAL, logger="pykka"):
         pykka.debug.log_thread_tracebacks("signal number", "frame")
     gate.set()
-    waiting.get(timeout=5)
+    waiting.get(timeout=DEADLINE)
 
     states = [r.getMessage() for r in caplog.records if "Current state of stage-worker-" in r.getMessage()]
     assert any("wait_at_the_gate" in state for state in states)

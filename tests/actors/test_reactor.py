@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from deadline import DEADLINE
 from regisseur.actors._reactor import READABLE, WRITABLE, Reactor, Timer
 
 
@@ -37,7 +38,7 @@ class Door:
                 done.set()
 
         self.post(run)
-        assert done.wait(5)
+        assert done.wait(DEADLINE)
 
     def _run(self, _events: int) -> None:
         os.eventfd_read(self._fd)
@@ -47,7 +48,7 @@ class Door:
     def close(self) -> None:
         """End the reactor."""
         self.post(self.reactor.stop)
-        self.reactor.thread.join(5)
+        self.reactor.thread.join(DEADLINE)
         assert not self.reactor.thread.is_alive()
         self.reactor.close()
         os.close(self._fd)
@@ -74,7 +75,7 @@ def test_what_waits_for_an_idle_moment_is_called_behind_what_is_to_be_done(door:
         door.reactor.call_again(work)
 
     door.call(begin)
-    assert called.wait(5)
+    assert called.wait(DEADLINE)
     assert order == ["work", "more", "idle"]
 
 
@@ -90,7 +91,7 @@ def test_a_reactor_that_is_never_idle_calls_it_all_the_same(door: Door) -> None:
         door.reactor.call_when_idle(called.set)
 
     door.call(begin)
-    assert called.wait(5)
+    assert called.wait(DEADLINE)
 
 
 def test_what_waits_for_an_idle_moment_is_called_before_the_reactor_ends(door: Door) -> None:
@@ -101,7 +102,7 @@ def test_what_waits_for_an_idle_moment_is_called_before_the_reactor_ends(door: D
         door.reactor.stop()
 
     door.post(begin)
-    assert called.wait(5)
+    assert called.wait(DEADLINE)
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ class Order:
             self._complete.set()
 
     def wait(self) -> list[object]:
-        assert self._complete.wait(5)
+        assert self._complete.wait(DEADLINE)
         return self.seen
 
 

@@ -71,7 +71,7 @@ def test_importing_starts_nothing() -> None:
         print(open(f"/proc/self/task/{os.getpid()}/children").read())
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=DEADLINE, check=False
     )
 
     assert done.stdout == "True 1 None\n\n", done.stderr

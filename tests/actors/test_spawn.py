@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from deadline import DEADLINE
 from regisseur.actors import _posix_spawn, _spawn
 from regisseur.actors._spawn import spawn
 
@@ -195,7 +196,7 @@ def test_low_descriptors_may_be_given_in_any_order(way: str) -> None:
         "pid = _spawn.spawn(['/bin/sh', '-c', 'head -c 7 >&2'], stdin=1, stdout=0, stderr=out)\n"
         "sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=DEADLINE, check=False)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, b"through", b"")
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from deadline import DEADLINE
 from regisseur.actors import utils
 from regisseur.actors.config import configuration
 from regisseur.actors.host import Host
@@ -127,13 +128,13 @@ def test_others_wait_for_the_one_who_does_it() -> None:
 
     def work() -> int:
         begun.set()
-        go_on.wait(5)
+        go_on.wait(DEADLINE)
         return 7
 
     threads = [threading.Thread(target=lambda: results.append(do_once(key, work))) for _ in range(3)]
     for thread in threads:
         thread.start()
-    begun.wait(5)
+    begun.wait(DEADLINE)
     begun.clear()
     go_on.set()
     for thread in threads:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from commandline import PROGRAM, call, regisseur, start
+from deadline import DEADLINE
 from regisseur.actors.journal import Journal
 from regisseur.engine.rundir import RunDirectory
 
@@ -139,7 +140,7 @@ class TestFollow:
             assert process.poll() is None
             journal.event("last")
             run.end("ok")
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=DEADLINE)
 
         assert out.endswith(f"last pid={os.getpid()}\n")
         assert (process.returncode, err) == (0, "")
@@ -153,7 +154,7 @@ class TestFollow:
                 assert "engine.started" in line_of(process)
                 experiment.kill()
                 experiment.communicate()
-                out, err = process.communicate(timeout=30)
+                out, err = process.communicate(timeout=DEADLINE)
 
         assert (process.returncode, out, err) == (0, "", "")
 
@@ -169,7 +170,7 @@ class TestFollow:
         with start("log", "-f", run.path) as process:
             line_of(process), line_of(process)
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=DEADLINE)
 
         assert (process.returncode, out, err) == (130, "", "")
 
@@ -177,7 +178,7 @@ class TestFollow:
     def test_it_ends_when_its_reader_does_though_nothing_comes_any_more(self, run: RunDirectory) -> None:
         done = subprocess.run(
             ["bash", "-c", f"{PROGRAM} log -f {run.path} | head -n 1"],
-            capture_output=True, text=True, timeout=30, check=True,
+            capture_output=True, text=True, timeout=DEADLINE, check=True,
         )  # fmt: skip
 
         assert (len(done.stdout.splitlines()), done.stderr) == (1, "")
@@ -189,7 +190,7 @@ class TestFollow:
             assert process.stderr is not None
             assert "alone" in line_of(process)
             process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=30)
+            _, err = process.communicate(timeout=DEADLINE)
 
         assert process.returncode == 130
         assert "to tell the end of the run: Ctrl-C ends this" in err

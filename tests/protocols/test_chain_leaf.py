@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from deadline import DEADLINE
 from regisseur.protocols.chain_leaf import LEAF_COMMAND, MAGIC, TOOLS, leaf_input
 
 
@@ -22,6 +23,8 @@ def test_who_does_not_answer_as_a_hop_gives_nothing() -> None:
     others = {"silence": ":", "noise": "head -c 500 /dev/zero", "a stranger": f"printf '{MAGIC.decode()}%0150d' 7"}
     for says in others.values():
         stranger = f"nc() {{ {says}; }}\n".encode()
-        done = subprocess.run(["/bin/sh", "-s"], input=stranger + script, capture_output=True, timeout=20, check=False)
+        done = subprocess.run(
+            ["/bin/sh", "-s"], input=stranger + script, capture_output=True, timeout=DEADLINE, check=False
+        )
 
         assert done.stdout.strip() == b"0"

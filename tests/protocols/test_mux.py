@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deadline import DEADLINE
 from regisseur.protocols import mux
 from regisseur.protocols.mux import (
     Alive,
@@ -34,8 +35,6 @@ from regisseur.protocols.mux import (
     SessionOpened,
     TtyAllocFail,
 )
-
-DEADLINE = 30.0
 
 
 def packet(*fields: int | bytes) -> bytes:

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from deadline import DEADLINE
 from regisseur.protocols.remote_shell import CommandError, TrailerFilter, detached, here, wrapped
 from shells import SHELLS, Hosted, Shell, is_alive, marked, read_line, wait_for_death
 
@@ -38,7 +39,7 @@ class Host(Hosted):
 
     def end(self, process: subprocess.Popen[bytes], stdin: bytes = b"") -> tuple[int, bytes, bytes]:
         """Wait; return what Popen.returncode should be, stdout and stderr."""
-        stdout, stderr = process.communicate(stdin, timeout=20)
+        stdout, stderr = process.communicate(stdin, timeout=DEADLINE)
         filtered = TrailerFilter(TOKEN)
         told = filtered.feed(stderr)
         rest, status = filtered.finish()
@@ -178,15 +179,16 @@ def test_a_signal_that_ends_what_unpacks_a_command_ends_the_command(
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs a user of whom nothing else runs: root can make one up")
 @pytest.mark.parametrize("most", [1, 2])
-def test_a_host_that_has_no_room_for_processes_is_no_silence(host: Host, most: int) -> None:
-    shell = {"busybox": "busybox sh"}.get(host.shell.name, host.shell.name)  # the directory of the test is root's
-    line = wrapped("echo ran; :", TOKEN).replace("exec /bin/sh", f"exec {shell}")
+@pytest.mark.parametrize("shell", [name for name in SHELLS if name != "bash"])  # which tries for 15 seconds, and tells
+def test_a_host_that_has_no_room_for_processes_is_no_silence(shell: str, most: int) -> None:
+    program = "busybox sh" if shell == "busybox" else shell
+    line = wrapped("echo ran; :", TOKEN).replace("exec /bin/sh", f"exec {program}")
     limits = ["setpriv", "--reuid", "123456789", "--clear-groups", "prlimit", f"--nproc={most}"]
 
-    status, _, stderr = host.end(host.start(*limits, "sh", "-c", line))
+    done = subprocess.run([*limits, "sh", "-c", line], capture_output=True, timeout=DEADLINE)
 
-    assert status > 0
-    assert stderr
+    assert done.returncode > 0
+    assert b"fork" in done.stderr
 
 
 def test_a_wrapper_that_is_killed_itself_reports_nothing(host: Host) -> None:
@@ -254,14 +256,12 @@ def test_a_lost_connection_ends_all_that_was_started(hosts: list[Host]) -> None:
     pids = [int(word) for parent in parents for word in read_line(parent.stdout).split()]
     hosts[0].pids += pids
     watching = watchers(hosts)
-    begin = time.monotonic()
 
     for parent in parents:
         parent.kill()
 
     for pid in [*pids, *watching]:
         wait_for_death(pid)
-    assert time.monotonic() - begin < 10  # 2 until it is seen, 1 until SIGKILL; and the machine may be busy
 
 
 @pytest.mark.slow
@@ -288,12 +288,9 @@ def test_a_watcher_ends_by_itself_when_nothing_is_left(hosts: list[Host]) -> Non
         assert parent.stdin is not None
         os.write(parent.stdin.fileno(), b"\n")
         assert read_line(parent.stdout) == b"over\n"
-    begin = time.monotonic()
 
     for pid in watching:
         wait_for_death(pid)
-
-    assert time.monotonic() - begin < 4
 
 
 @pytest.mark.slow
@@ -319,10 +316,11 @@ def test_a_watcher_looks_once_when_the_connection_ends_with_its_command(
 
 
 def test_a_watcher_does_not_hold_the_streams_of_its_command(host: Host) -> None:
-    begin = time.monotonic()
+    process = host.run("read -r x; echo done; exit 200", watch=True)
+    (watching,) = watchers([host])
 
-    assert host.end(host.run("echo done; exit 200", watch=True)) == (200, b"done\n", b"")
-    assert time.monotonic() - begin < 1.9
+    assert {os.readlink(f"/proc/{watching}/fd/{fd}") for fd in range(3)} == {"/dev/null"}
+    assert host.end(process, b"\n") == (200, b"done\n", b"")
 
 
 CONTROLLER = """
@@ -369,7 +367,7 @@ def test_what_tells_of_the_controller_has_the_token_of_the_run() -> None:
 
 def test_a_detached_command_tells_its_pid_and_holds_nothing(host: Host) -> None:
     starter = host.start("sh", "-c", host.shell.line(detached("exec sleep 1000")))
-    stdout, stderr = starter.communicate(timeout=20)
+    stdout, stderr = starter.communicate(timeout=DEADLINE)
     pid = int(stdout)
     host.pids.append(pid)
 
@@ -399,7 +397,7 @@ def test_a_detached_command_that_cannot_start_is_a_failure(host: Host) -> None:
     line = host.shell.line(detached("true")).replace(f"exec $s {host.shell.path}", "exec /no/such/sh")
     starter = host.start(host.shell.path, "-c", line, env=environment)
 
-    assert starter.communicate(timeout=20)[0] == b""
+    assert starter.communicate(timeout=DEADLINE)[0] == b""
     assert starter.returncode == 127
 
 
@@ -463,7 +461,7 @@ def test_the_beginning_of_a_command_is_taken_out_and_told(before: bytes, after: 
 
 
 def test_a_command_with_a_connection_of_its_own_says_that_it_begins(host: Host) -> None:
-    silent, told = (host.run("exit 3", watch=watch).communicate(timeout=20)[1] for watch in (False, True))
+    silent, told = (host.run("exit 3", watch=watch).communicate(timeout=DEADLINE)[1] for watch in (False, True))
 
     assert (b"", f"\x1eregisseur:{TOKEN};b\x1e".encode()) == (silent, told)
 

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deadline import DEADLINE
 from regisseur.protocols.remote_shell import wrapped
 from regisseur.protocols.remote_supervisor import SupervisorAnswer, SupervisorReader, kill_order, supervisor
 from shells import SHELLS, Hosted, Shell, is_alive, read_line, wait_for_death
@@ -81,7 +81,7 @@ def test_an_order_reaches_the_command_and_its_wrapper_reports(host: Host) -> Non
 
     assert host.order(signal.SIGTERM, f"{CONNECTION}.1") == 1
     wait_for_death(pid)
-    assert process.wait(20) == 143
+    assert process.wait(DEADLINE) == 143
 
 
 def test_sigkill_reaches_all_that_the_command_has_started(host: Host) -> None:
@@ -90,7 +90,7 @@ def test_sigkill_reaches_all_that_the_command_has_started(host: Host) -> None:
     assert host.order(signal.SIGKILL, f"{CONNECTION}.2") == 3
     for pid in pids:
         wait_for_death(pid)
-    assert process.wait(20) == 137
+    assert process.wait(DEADLINE) == 137
 
 
 def test_a_program_with_another_environment_is_reached_by_its_session(host: Host) -> None:
@@ -98,7 +98,7 @@ def test_a_program_with_another_environment_is_reached_by_its_session(host: Host
 
     assert host.order(0, f"{CONNECTION}.3") == 2
     os.kill(pid, signal.SIGTERM)
-    assert process.wait(20) == 7
+    assert process.wait(DEADLINE) == 7
 
 
 def test_an_order_reaches_nothing_of_other_commands(host: Host) -> None:
@@ -126,15 +126,13 @@ def test_strangers_in_the_same_session_are_left_alone(host: Host) -> None:
     assert is_alive(stranger)
 
 
-def test_a_thousand_orders_at_once_are_cheap(host: Host) -> None:
+def test_a_thousand_orders_at_once_are_all_answered(host: Host) -> None:
     host.run(1, "echo $$; exec sleep 1000")
-    begin = time.monotonic()
 
     host.stdin.sendall(b"".join(kill_order(0, f"{CONNECTION}.{number}") for number in range(1000)))
     counts = [answer.count for answer in host.answers(1000)]
 
     assert [0, 1, *[0] * 998] == counts
-    assert time.monotonic() - begin < 10  # one by one, it would be more than a minute
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -168,7 +166,7 @@ def test_what_a_wrapper_forks_while_the_supervisor_looks_is_not_taken_for_the_co
         (answer,) = host.answers(1)
         assert answer.count == 0
         assert host.order(signal.SIGTERM, f"{CONNECTION}.1") == 1
-        assert process.wait(20) == 143
+        assert process.wait(DEADLINE) == 143
     finally:
         host.close()
 
@@ -197,16 +195,14 @@ def test_all_of_the_connection_ends_with_the_stdin(host: Host) -> None:
     stubborn, others = host.run(2, STUBBORN)
     _, (left_behind,) = host.run(3, "setsid sleep 1003 >/dev/null 2>&1 & echo $!")
     _, (foreign,) = host.run(1, "echo $$; exec sleep 1000", connection=OTHER)
-    begin = time.monotonic()
 
     host.stdin.close()
 
     for pid in (first, *others, left_behind):
         wait_for_death(pid)
-    assert host.supervisor.wait(20) == 0
-    assert time.monotonic() - begin < 4
-    assert polite.wait(20) == 143
-    stubborn.wait(20)  # its wrapper may have been killed with it
+    assert host.supervisor.wait(DEADLINE) == 0
+    assert polite.wait(DEADLINE) == 143
+    stubborn.wait(DEADLINE)  # its wrapper may have been killed with it
     assert is_alive(foreign)
 
 
@@ -238,7 +234,7 @@ def test_an_order_reaches_nothing_that_the_login_shell_runs_before_the_command(h
     assert read_line(login.stdout) == b"over\n"
     read_line(login.stdout)
     assert host.order(signal.SIGTERM, f"{CONNECTION}.1") == 1
-    assert login.wait(20) == 143
+    assert login.wait(DEADLINE) == 143
 
 
 def test_sigkill_ends_a_login_shell_that_does_not_come_to_the_command(host: Host, tmp_path: Path) -> None:
@@ -251,7 +247,7 @@ def test_sigkill_ends_a_login_shell_that_does_not_come_to_the_command(host: Host
 
     assert host.order(signal.SIGKILL, f"{CONNECTION}.1") == 2
     wait_for_death(helper)
-    assert login.wait(20) == -signal.SIGKILL
+    assert login.wait(DEADLINE) == -signal.SIGKILL
     assert login.stdout is not None
     assert login.stdout.read() == b""
 
@@ -259,7 +255,7 @@ def test_sigkill_ends_a_login_shell_that_does_not_come_to_the_command(host: Host
 def test_it_ends_soon_where_nothing_is_left(host: Host) -> None:
     host.stdin.close()
 
-    assert host.supervisor.wait(5) == 0
+    assert host.supervisor.wait(DEADLINE) == 0
 
 
 # -- its words -----------------------------------------------------------------

@@ -23,7 +23,7 @@ import pytest
 
 __all__ = ["Snapshot", "end_default_runtime", "no_leaks", "patiently"]
 
-_PATIENCE = 2.0
+_PATIENCE = 15.0
 """Seconds that a thread, child or descriptor has to go after the test: ends are seen by other threads."""
 _RUNTIME = "regisseur-"
 """How the names of the default runtime's threads begin."""

@@ -18,14 +18,13 @@ from typing import Any
 
 import zmq
 
+from deadline import DEADLINE
 from regisseur.actors.actor import Actor
 from regisseur.protocols.envelope import decode, decode_message, seal
 from regisseur.protocols.links import Hello, Welcome
 
 __all__ = ["DEADLINE", "Echo", "Node", "Stranger", "meeting_place", "until"]
 
-DEADLINE = 20.0
-"""Seconds within which all must be over that takes a fraction of one, on a machine that may be busy."""
 
 _PROGRAM = Path(__file__).with_name("link_node.py")
 

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
+from deadline import DEADLINE
 from regisseur.actors.actor import Actor, BlockingActor
 from regisseur.actors.ref import ActorRef
 
 __all__ = ["DEADLINE", "Asker", "Events", "Gate", "Performer", "in_worker", "wait_for_end"]
 
-DEADLINE = 5.0
-"""Seconds after which a test fails that waits for something."""
 A = TypeVar("A", bound=Actor)
 
 

@@ -8,12 +8,11 @@ import subprocess
 import sys
 from typing import Any, Self
 
+from deadline import DEADLINE
 from regisseur.actors.process import Process
 
 __all__ = ["DEADLINE", "QUIET", "Ears", "Stage", "run_script"]
 
-DEADLINE = 30.0
-"""Seconds for what takes a moment, on a machine that may be busy."""
 
 QUIET: dict[str, Any] = {
     f"nolog_{flag}": True for flag in ("exit_code", "timeout", "error", "expect_fail", "write_error")

@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
+from deadline import DEADLINE
+
 __all__ = ["DEADLINE", "SHELLS", "Hosted", "Shell", "is_alive", "marked", "read_line", "wait_for_death"]
 
-DEADLINE = 20.0
-"""Seconds for what takes a moment, on a machine that may be busy."""
 
 SHELLS = [name for name in ("dash", "bash", "busybox") if shutil.which(name)]
 

@@ -22,9 +22,10 @@ from typing import Any
 
 import pytest
 
+from deadline import DEADLINE
+
 __all__ = ["WAYS", "Sshd", "params_of"]
 
-_DEADLINE = 10.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -102,7 +103,7 @@ class Sshd:
                 stderr=log,
                 preexec_fn=_die_with_parent,
             )
-        deadline = time.monotonic() + _DEADLINE
+        deadline = time.monotonic() + DEADLINE
         while not self._listens():
             assert self._process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
@@ -116,7 +117,7 @@ class Sshd:
             if _name(pid).startswith("sshd"):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        process.wait(_DEADLINE)
+        process.wait(DEADLINE)
 
     def connections(self) -> list[int]:
         """The pids of its processes that serve a connection each."""

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from deadline import DEADLINE
 from regisseur.actors.action import Action
 
 __all__ = ["FINE", "Tools", "described", "left_over", "make_tree", "outcomes", "unlock", "wait_until"]
 
-DEADLINE = 30.0
 
 FINE = (0, None, "")
 """The outcome of a process with which all went well."""

@@ -22,7 +22,7 @@ __all__ = ["USER", "Machine", "until"]
 USER = "tester"
 """The ordinary user of the hosts; root may log in too."""
 _ID = 20000  # of that user
-_PATIENCE = 20.0  # seconds for what takes a moment
+_PATIENCE = 40.0  # seconds for what takes a moment
 _SSHD = ("/usr/sbin/sshd", "sshd:")  # how command lines of sshd begin
 
 _START = """
