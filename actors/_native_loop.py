@@ -112,6 +112,8 @@ class NativeLoop:
 
         Their numbers stay taken, for objects which hold them stay too, and may close them one day.
         """
+        if self.loop.is_closed():  # the runtime has ended before
+            return
         numbers = {key.fd for key in self._selector.get_map().values()}
         for part in self.parts:
             numbers.update(part.descriptors())

@@ -85,6 +85,24 @@ print(process.ok, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) 
     assert (tmp_path / "out").stat().st_size == 300_000_000
 
 
+def test_a_fork_after_the_runtime_has_ended_is_quiet(sshd: Sshd, native: dict[str, Any], tmp_path: Path) -> None:
+    native["known_hosts"] = str(tmp_path / "known")
+    script = f"""
+import os
+from regisseur.actors import SshProcess
+from regisseur.actors.runtime import Runtime, use_runtime
+with Runtime("first") as first, use_runtime(first):
+    print(SshProcess("echo a", {sshd.address!r}, {native!r}).run().stdout, end="", flush=True)
+if not (pid := os.fork()):
+    print(SshProcess("echo b", {sshd.address!r}, {native!r}).run().stdout, end="", flush=True)
+else:
+    os.waitpid(pid, 0)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100)
+
+    assert (done.stdout, done.stderr) == ("a\nb\n", "")
+
+
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 

@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deadline import DEADLINE
+from ports import free_port
 from regisseur.protocols import mux
 from regisseur.protocols.mux import (
     Alive,
@@ -216,9 +217,7 @@ class Master:
         self.socket = directory / "master"
         for name in ("host", "user"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         config = directory / "sshd_config"
         config.write_text(
             f"Port {port}\nListenAddress 127.0.0.1\nHostKey {directory}/host\nAuthorizedKeysFile {directory}/user.pub\n"

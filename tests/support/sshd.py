@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from deadline import DEADLINE
+from ports import free_port
 
 __all__ = ["WAYS", "Sshd", "params_of"]
 
@@ -66,8 +67,7 @@ class Sshd:
         directory.chmod(0o700)
         for name in ("host_key", "id"):
             self._make_key(directory / name)
-        with socket.create_server((self.address, 0)) as probe:
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self._configure(options)
         self.start()
 
