@@ -237,6 +237,8 @@ class ProcessActor(Actor):
         journal = current_journal()
         if journal is not None and effects and not ran:
             log_unstarted(journal, run, message)
+        if run.lifecycle and effects and self._early is not None:
+            self._call_lifecycle("start")
         if run.unread:
             run.life.take(InputFailed(errno.EPIPE))
         self._early = None

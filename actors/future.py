@@ -19,6 +19,7 @@ import functools
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -40,6 +41,7 @@ R = TypeVar("R")
 _ExcInfo = (
     tuple[type[BaseException], BaseException | None, TracebackType | None] | tuple[None, None, None] | BaseException
 )
+_INEXACT = 0.01  # seconds by which the system may wake who waits too early
 _RUNNING = "RUNNING"
 _CANCELLED = "CANCELLED"  # the state in which concurrent.futures has not yet told those who wait
 _generation = 0  # how many forks lie between the first process and this one
@@ -197,6 +199,7 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
         if here.on_reactor:
             self._withdraw()
             raise DeadlockError("the reactor's thread must not wait for a result: use add_done_callback")
+        begin = time.monotonic()
         try:
             if here.runtime is None:
                 super().exception(timeout)
@@ -205,6 +208,8 @@ class Future(concurrent.futures.Future[T], pykka.Future[T]):
         except concurrent.futures.CancelledError:
             pass  # told by result(0)
         except TimeoutError:
+            if timeout is None or time.monotonic() - begin < timeout - _INEXACT:
+                raise  # by a signal handler of the program
             if not self.done():
                 whose = "result" if self.awaited_actor is None else f"reply from {self.awaited_actor}"
                 raise Timeout(f"no {whose} after {timeout} seconds") from None
