@@ -15,6 +15,10 @@ It is known that the command runs when the wrapper says so, or the first output
 comes. A connector that hides both (it may be any program) is believed to have
 connected when the time for that is over.
 
+A signal for the connector would end that, and the command only with the connection. So a signal for a command that
+runs elsewhere, and has said so, goes there over another connection; where that can not be had, one that is to end the
+command goes to the connector after all. SIGKILL always does.
+
 ::
 
     waiting --let in--> starting --ProcessSpawned--> trying --CommandBegun, output, time over--> connected --> ended
@@ -29,10 +33,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
+import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import pykka
@@ -63,8 +69,11 @@ from .shared_input import Feed
 if TYPE_CHECKING:
     from ._reactor import Timer
     from ._run import Run
+    from ._ssh_process import SshProcess
 
 __all__ = ["MOST_INPUT", "ConnectorActor", "Tries"]
+
+logger = logging.getLogger("regisseur")
 
 _CONNECTION_FAILED = 255
 """With this ssh ends when it could not connect, or has lost the connection."""
@@ -92,6 +101,13 @@ class _Enter:
     __slots__ = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _SignalLost:
+    """A signal could not be sent to the command over another connection. To itself."""
+
+    signal: int
+
+
 class _Patience:
     """The connector has had the time it has for connecting. To itself."""
 
@@ -117,6 +133,8 @@ class ConnectorActor(ProcessActor):
         self._input_size = 0
         self._signals: list[int] = []  # for the connector that is being started
         self._ending = False  # one of them is to end it
+        self._is_elsewhere = False  # the command runs for certain, and not on this machine
+        self._ended_by = 0  # the signal that the connector got to end it
         self._is_inside = False  # the window
         self._patience: Timer | None = None
         self._refusals = 0
@@ -215,8 +233,9 @@ class ConnectorActor(ProcessActor):
         else:
             self._held.append(message)
 
-    def _take_beginning(self, _: CommandBegun | None) -> None:
+    def _take_beginning(self, message: CommandBegun | None) -> None:
         self._begun = True
+        self._is_elsewhere = message is not None and not message.is_here
         if self._tries is not None:
             connect_window(self.actor_runtime).arrivals[self._tries.host] += 1
         self._let_through()
@@ -286,6 +305,8 @@ class ConnectorActor(ProcessActor):
         run = self._run
         if message.status != _CONNECTION_FAILED or message.reported:
             return message
+        if self._ended_by:
+            return replace(message, status=-self._ended_by)
         ran = self._begun or run.streams[STDOUT].size > 0
         error = run.process.connection_error(self._last_words, ran=ran)  # type: ignore[attr-defined]  # an SshProcess
         return message if error is None else BrokenOff(message.at, self._explained(error))
@@ -305,13 +326,40 @@ class ConnectorActor(ProcessActor):
     def _send_signal(self, number: int) -> None:
         if self._stage in ("trying", "connected"):
             self._ending = self._ending or number in ENDING
-            super()._send_signal(number)
+            if self._is_elsewhere and number != signal.SIGKILL:
+                self._signal_there(number)
+            else:
+                self._signal_connector(number)
             return
         if self._stage == "starting" or number not in ENDING:
             self._signals.append(number)
         elif not self._ending:
             self._tell_myself(Withdrawn(time.time()))
         self._ending = self._ending or number in ENDING
+
+    def _signal_connector(self, number: int) -> None:
+        if number in ENDING:
+            self._ended_by = number
+        super()._send_signal(number)
+
+    def _signal_there(self, number: int) -> None:
+        process: SshProcess = self._run.process  # type: ignore[assignment]
+        if process.signal_there is None:
+            self._signal_connector(number)
+            return
+        sender = process.signal_there(number)
+
+        def look(_: object) -> None:
+            if sender.exit_code != 0 and not self._run.life.ended:
+                self._tell_myself(_SignalLost(number))
+
+        sender.future.add_done_callback(look)
+
+    def _take_signal_lost(self, message: _SignalLost) -> None:
+        if message.signal in ENDING:
+            self._signal_connector(message.signal)
+        else:
+            logger.warning("signal %d could not be sent to %s", message.signal, self._run.process)
 
     def _tell_io(self, message: Any) -> None:
         if self._stage != "connected" and isinstance(message, (WriteInput, CloseInput, Feed)):
@@ -340,6 +388,7 @@ class ConnectorActor(ProcessActor):
 _HANDLERS: dict[type, Callable[[Any, Any], None]] = {
     _Enter: ConnectorActor._enter,
     _Patience: ConnectorActor._let_through,
+    _SignalLost: ConnectorActor._take_signal_lost,
     CommandBegun: ConnectorActor._take_beginning,
     InputFailed: ConnectorActor._hold,
     OutputEnded: ConnectorActor._hold,

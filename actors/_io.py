@@ -280,7 +280,7 @@ class IoActor(Actor):
             data = child.trailer.feed(data)
             if child.trailer.begun and not child.begun:
                 child.begun = True
-                self.tell(child.address, CommandBegun())
+                self.tell(child.address, CommandBegun(child.trailer.is_here))
         if data:
             self.tell(child.address, OutputRead(stream, data))
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..protocols.command import prlimit_argv, str_from_cmdline
 from ..protocols.remote_shell import detached, wrapped
+from ..protocols.remote_supervisor import signaller
 from ..protocols.ssh_failure import classify
 from ._connection import Way
 from ._connector_actor import ConnectorActor, Tries
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from ._run import Run
 
 __all__ = ["SshProcess", "get_process"]
+
+
+_SIGNAL_SECONDS = 10.0
+"""For the host to send a signal, beside the time for connecting."""
 
 
 class SshProcess(Process):
@@ -158,6 +163,14 @@ class SshProcess(Process):
         """What the remote user's shell is given."""
         return detached(self.remote_cmd) if self.detach else wrapped(self.remote_cmd, self._token, watch=True)
 
+    def signal_there(self, number: int) -> Process:
+        """Start what sends a signal to the command over a connection of its own; it ends with 0 if that was done."""
+        line = signaller(self._token, number)
+        options: dict[str, Any] = {f"nolog_{what}": True for what in ("exit_code", "timeout", "error", "write_error")}
+        options |= {"name": f"signal {number} for {self.name}", "env": self.env, "cwd": self.cwd, "pty": False}
+        timeout = self._params.connect_timeout + _SIGNAL_SECONDS
+        return _Signaller(line, self.host, self._given_params, timeout=timeout, **options).start()
+
     def connection_error(self, said: str, *, ran: bool) -> BaseException | None:
         """Why the connector has ended with 255, and the command has not; None: that is no failure of the connection.
 
@@ -172,6 +185,12 @@ class SshProcess(Process):
         if ran or failure is None:
             return lost_error(name, said)
         return error_for(failure, name, said)
+
+
+class _Signaller(SshProcess):
+    """Its connector gets its own signals: else that might go on for ever."""
+
+    signal_there = None  # type: ignore[assignment]
 
 
 def get_process(*args: Any, **kwargs: Any) -> Process:

@@ -123,6 +123,9 @@ class SpawnFailed:
 class CommandBegun:
     """A wrapped command has said that it begins, so the connection stands (see `remote_shell`). From: the I/O actor."""
 
+    is_here: bool
+    """It runs on this very machine, where the signals for its connector reach it."""
+
 
 @message("process.output", bulk=True)
 class OutputRead:

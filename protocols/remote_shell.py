@@ -92,9 +92,9 @@ here() {
     c=${REGISSEUR_HERE#*;}; b=${c#*;}; c=${c%;*};
     [ -O /proc/$c ] && seen $$ && seen $G && [ "$P" = "$c" ] && seen $c && [ "$T" = "$b" ];
 };
-printf "\036regisseur:%sb\036" "${0#regisseur:}" >&2;
-if here 2>/dev/null; then :;
-else
+if here 2>/dev/null; then s=h; else s=b; fi;
+printf "\036regisseur:%s$s\036" "${0#regisseur:}" >&2;
+if [ $s = b ]; then
     i=${0#regisseur:}; i=${i%;};
     s=$(command -v setsid);
     $s /bin/sh -c "$2" regisseur-watcher "${i%.*}" "${i#*.}" $$ $PPID </dev/null >/dev/null 2>&1 &
@@ -113,7 +113,7 @@ echo "$p"
 _DETACHED_CHILD = 'echo $$; exec >/dev/null; exec "${SHELL:-/bin/sh}" -c "$1"'
 
 _TOKEN = re.compile(r"[0-9a-f]+\.[0-9]+")
-_END_OF_TRAILER = re.compile(rb"(?:([sx])([0-9]{3})|b)\x1e")
+_END_OF_TRAILER = re.compile(rb"(?:([sx])([0-9]{3})|([bh]))\x1e")
 _SIGNALS = 128
 
 
@@ -184,7 +184,7 @@ class TrailerFilter:
         token: that was given to `wrapped`.
     """
 
-    __slots__ = ("_begin", "_held", "_status", "begun")
+    __slots__ = ("_begin", "_held", "_status", "begun", "is_here")
 
     def __init__(self, token: str) -> None:
         self._begin = f"\x1eregisseur:{token};".encode()
@@ -192,6 +192,8 @@ class TrailerFilter:
         self._status: int | None = None
         self.begun = False
         """The command has said that it begins; one without *watch* never does."""
+        self.is_here = False
+        """And that its controller reaches it, see `here`."""
 
     def feed(self, data: bytes) -> bytes:
         """What may be passed on now: all but what could be the beginning of the trailer."""
@@ -224,6 +226,7 @@ class TrailerFilter:
             else:
                 if end[1] is None:
                     self.begun = True
+                    self.is_here = end[3] == b"h"
                 else:
                     status = int(end[2])
                     self._status = _SIGNALS - status if end[1] == b"s" else status
@@ -235,4 +238,4 @@ class TrailerFilter:
         size = len(self._begin)
         if len(data) <= size:
             return self._begin.startswith(data)
-        return data.startswith(self._begin) and re.fullmatch(rb"[sx][0-9]{0,3}|b", data[size:]) is not None
+        return data.startswith(self._begin) and re.fullmatch(rb"[sx][0-9]{0,3}|[bh]", data[size:]) is not None

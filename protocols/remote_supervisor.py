@@ -18,6 +18,8 @@ writes: ``regisseur <connection> ready`` and, for each order, ``regisseur
 <connection> killed <signal> <connection>.<number> <count>``. Orders which come
 together are followed together, with one look at the processes.
 
+The signaller is what follows one order for a command with a connection of its own, over another connection.
+
 The watcher is the same for one command that has a connection of its own: it
 has no stdin to watch, so it looks every two seconds whether the connection's
 process, its parent once, is still there. Where the command had ended before,
@@ -47,7 +49,7 @@ from functools import cache
 
 from .shell_line import one_line, sh
 
-__all__ = ["SupervisorAnswer", "SupervisorReader", "kill_order", "supervisor", "watcher"]
+__all__ = ["SupervisorAnswer", "SupervisorReader", "kill_order", "signaller", "supervisor", "watcher"]
 
 # What a process may get from a terminal, a closing connection or a careless pkill: these scripts go on.
 _IGNORE = 'trap "" 1 2 3 10 12 13 14 15;'
@@ -112,18 +114,25 @@ sweep() {
 };
 """
 
+# hit <signal> <number>: send it to all of the command, and count them, to C. After a look.
+_HIT = r"""
+hit() {
+    C=0; find $2; X=$W;
+    eval "[ -n \"\$e_$2\$w_$2\" ]" || { X=; [ $1 -eq 9 ] || K=; };
+    for p in $K; do
+        case "$X" in *" $p "*) ;; *) kill -$1 $p 2>/dev/null && C=$((C+1));; esac;
+    done;
+};
+"""
+
 # orders <signal> <token> ...: returns 0 if SIGKILL hit something, for then that may have forked meanwhile.
 _SUPERVISOR = r"""
 orders() {
     a=1; look;
     while [ $# -gt 1 ]; do
-        n=${2#$h.} C=0;
+        n=${2#$h.};
         if [ "$n" -ge 0 ] 2>/dev/null && { [ $v -eq 1 ] || [ $1 -eq 9 ]; }; then
-            find $n; X=$W;
-            eval "[ -n \"\$e_$n\$w_$n\" ]" || { X=; [ $1 -eq 9 ] || K=; };
-            for p in $K; do
-                case "$X" in *" $p "*) ;; *) kill -$1 $p 2>/dev/null && C=$((C+1));; esac;
-            done;
+            hit $1 $n;
             [ $v -eq 0 ] || printf "regisseur %s killed %s %s %s\n" $h $1 $2 $C;
             [ $1 -ne 9 ] || [ $C -eq 0 ] || a=0;
         fi;
@@ -142,6 +151,19 @@ while d=$(dd bs=65536 count=1 2>/dev/null; echo .); [ "$d" != . ]; do
     esac;
 done;
 sweep
+"""
+
+# A command that begins soon has only a wrapper; one of which nothing is there has ended.
+_SIGNALLER = r"""
+h=$1 q=$2 i=0;
+read -r l </proc/$$/stat; set -- "$3" ${l##*") "}; O=$5;
+while [ $i -lt 20 ]; do
+    ( look; hit $1 $q; [ $C -eq 0 ] || exit 0; [ -n "$E" ] || exit 4; exit 3 );
+    s=$?;
+    [ $s -eq 3 ] || exit $s;
+    i=$((i+1)); sleep .1 2>/dev/null || sleep 1;
+done;
+exit 3
 """
 
 # sshd is never pid 1: who has that as parent from the start came when the connection was gone already.
@@ -178,7 +200,22 @@ def supervisor(token: str) -> str:
 
 @cache
 def _supervisor() -> str:
-    return one_line(_IGNORE + _LOOK + _FIND + _SWEEP + _SUPERVISOR)
+    return one_line(_IGNORE + _LOOK + _FIND + _SWEEP + _HIT + _SUPERVISOR)
+
+
+def signaller(process_token: str, signal_number: int) -> str:
+    """The command line that sends a signal to all processes of a command, but not to its wrapper, and ends.
+
+    For a command whose own connection can not be told anything. It ends with 0 if somebody got the signal, with 4 if
+    the command is not there (any more), and with 3 if it has not begun within two seconds.
+
+    Raises:
+        ValueError: as `kill_order`.
+    """
+    kill_order(signal_number, process_token)
+    connection, number = process_token.split(".")
+    script = _IGNORE + _LOOK + _FIND + _HIT + _SIGNALLER
+    return sh(one_line(script), "regisseur-signaller", connection, number, f"{signal_number:d}")
 
 
 def watcher() -> str:

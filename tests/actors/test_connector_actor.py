@@ -313,6 +313,55 @@ def test_a_connector_that_passes_no_environment_on_has_a_watcher() -> None:
         wait_for_death(pid)
 
 
+ELSEWHERE = 'unset REGISSEUR_HERE; exec sh -c "$1"'
+
+
+def started(
+    params: dict[str, Any], cmd: str = "trap 'echo usr' USR1; echo up; while :; do read -r x; done"
+) -> SshProcess:
+    process = SshProcess(cmd, "h1", params, **QUIET).start()
+    assert process.expect("up", DEADLINE)[0] == 0
+    return process
+
+
+def test_a_signal_for_a_command_elsewhere_goes_there_over_another_connection(tmp_path: Path) -> None:
+    process = started(connector(f"echo x >> {tmp_path}/made; {ELSEWHERE}"))
+    process.kill(signal.SIGUSR1)
+
+    assert process.expect("usr", DEADLINE)[0] == 0
+    assert process.kill().wait(DEADLINE).exit_code == -signal.SIGTERM
+    assert (tmp_path / "made").read_text() == "x\n" * 3
+    assert not process.forced_kill
+
+
+def test_where_no_other_connection_can_be_had_the_connector_gets_the_signal(tmp_path: Path) -> None:
+    refuse = 'echo "h1: Permission denied (publickey)." >&2; exit 255'
+    process = started(connector(f"mkdir {tmp_path}/once 2>/dev/null || {{ {refuse}; }}; {ELSEWHERE}"))
+
+    assert process.kill().wait(DEADLINE).exit_code == -signal.SIGTERM
+    assert (process.killed, process.error) == (True, False)
+
+
+def test_a_connector_that_ends_with_255_for_a_signal_is_told_as_ended_by_it() -> None:
+    process = started(connector('trap "kill $!; exit 255" TERM; sh -c "$1" & wait'))
+
+    assert process.kill().wait(DEADLINE).exit_code == -signal.SIGTERM
+
+
+def test_a_signal_that_ends_nothing_does_not_end_the_connector_where_it_can_not_be_sent(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = started(connector(f"mkdir {tmp_path}/once 2>/dev/null || exit 1; {ELSEWHERE}"))
+    caplog.set_level("WARNING")
+    process.kill(signal.SIGUSR1)
+    until = time.monotonic() + DEADLINE
+    while "signal 10 could not be sent" not in caplog.text:
+        assert time.monotonic() < until
+
+    assert process.running
+    process.kill(signal.SIGKILL).wait(DEADLINE)
+
+
 @pytest.mark.parametrize("text", [EXEC, CHILD])
 def test_what_a_connector_to_this_machine_was_running_ends_when_that_is_killed(
     text: str, monkeypatch: pytest.MonkeyPatch

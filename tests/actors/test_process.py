@@ -788,6 +788,24 @@ print("ok")
     assert run_script(script) == "ok\n"
 
 
+def test_a_signal_handler_that_raises_a_timeout_ends_the_wait_with_it() -> None:
+    script = """
+import signal
+from regisseur.actors import Process, SequentialActions, Local
+def ring(number, frame):
+    raise TimeoutError("of the script")
+signal.signal(signal.SIGALRM, ring)
+process = Process("sleep 1000")
+for wait in (process.run, lambda: process.wait(1000), Local("sleep 1000").run, Local("sleep 1000").start().future.get):
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        print("no error but", wait())
+    except TimeoutError as error:
+        print(error)
+"""
+    assert run_script(script) == "of the script\n" * 4
+
+
 def test_ignored_sigchld_does_not_hang_us() -> None:
     script = """
 import signal
