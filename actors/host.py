@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
+from ..protocols.ssh import checked_address
+
 __all__ = ["Host", "HostLike", "Hosts", "get_hosts_list", "get_hosts_set", "get_unique_hosts_list"]
 
 
@@ -38,13 +40,12 @@ class Host:
 
         Raises:
             TypeError: *address* is neither a text nor a Host.
-            ValueError: *address* is empty.
+            ValueError: *address* is empty, or would be taken for an option by ssh.
         """
         if isinstance(address, Host):
             self.address, self.user, self.keyfile, self.port = address._key()
         elif isinstance(address, str):
-            if not address:
-                raise ValueError("the address of a Host cannot be empty")
+            checked_address(address)
             self.address, self.user, self.keyfile, self.port = address, None, None, None
         else:
             raise TypeError(f"the address of a Host must be a str or a Host, not {address!r}")

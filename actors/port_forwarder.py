@@ -11,7 +11,7 @@ from ._handlers import ProcessOutputHandler
 from ._ssh_process import SshProcess
 from .connection_params import AnyConnectionParams, ConnectionParams
 from .exception import ProcessesFailed
-from .host import HostLike
+from .host import Host, HostLike
 from .utils import get_port
 
 __all__ = ["PortForwarder"]
@@ -49,14 +49,14 @@ class PortForwarder(SshProcess):
     def __init__(
         self,
         host: HostLike,
-        remote_host: str,
+        remote_host: HostLike,
         remote_port: int,
         local_port: int | None = None,
         bind_address: str | None = None,
         connection_params: AnyConnectionParams = None,
         **kwargs: Any,
     ) -> None:
-        self.remote_host = remote_host
+        self.remote_host = Host(remote_host).address
         self.remote_port = int(remote_port)
         self.local_port = get_port() if local_port is None else int(local_port)
         self.bind_address = bind_address or _LOOPBACK

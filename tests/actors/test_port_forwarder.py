@@ -48,6 +48,7 @@ def script(directory: Path, text: str) -> dict[str, Any]:
 def test_its_command_line_asks_to_listen_or_to_end() -> None:
     cmd = PortForwarder("h1", "::1", 80, 5000, "::").cmd
 
+    assert cmd == PortForwarder("h1", Host("::1", user="u"), 80, 5000, "::").cmd
     assert cmd[cmd.index("-L") + 1] == "[::]:5000:[::1]:80"
     assert "ExitOnForwardFailure=yes" in cmd
     assert cmd[-2] == "h1"
