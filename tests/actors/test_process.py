@@ -791,12 +791,12 @@ print("ok")
 def test_a_signal_handler_that_raises_a_timeout_ends_the_wait_with_it() -> None:
     script = """
 import signal
-from regisseur.actors import Process, SequentialActions, Local
+from regisseur.actors import Local, Process
 def ring(number, frame):
     raise TimeoutError("of the script")
 signal.signal(signal.SIGALRM, ring)
-process = Process("sleep 1000")
-for wait in (process.run, lambda: process.wait(1000), Local("sleep 1000").run, Local("sleep 1000").start().future.get):
+process, action = Process("sleep 1000").start(), Local("sleep 1000").start()
+for wait in (process.wait, lambda: process.wait(1000), action.wait, action.future.get):
     signal.setitimer(signal.ITIMER_REAL, 0.2)
     try:
         print("no error but", wait())
