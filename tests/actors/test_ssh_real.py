@@ -142,6 +142,7 @@ def test_handlers_are_told_of_the_start_and_the_end_of_what_can_not_connect(para
     process = run("true", "127.0.0.1", {**params, "port": free_port()}, lifecycle_handlers=[Diary()])
 
     assert isinstance(process.error_reason, errors.RefusedError)
+    assert process.error_reason.said.strip() == process.stderr.strip() != ""
     assert told.wait(DEADLINE)
     assert calls == ["start", "end"]
 
