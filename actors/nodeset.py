@@ -24,6 +24,7 @@ MOST_HOSTS = 1_000_000
 
 _MOST_FOLDED = 250
 """Texts that the library is given to fold further; of more, nobody would read the result."""
+_RANGE = re.compile(r"(?<=[\[,])([0-9]+)-([0-9]+)(?:/([0-9]+))?(?=[\],])")  # the library would count it in memory
 _FOLDABLE = re.compile(r"[A-Za-z0-9_.:-]+", re.ASCII)
 
 
@@ -50,14 +51,20 @@ def expand(text: str, groups: Mapping[str, str] | None = None) -> list[str]:
     Raises:
         NodeSetError: it is none, or names a group that is not there.
     """
+    for first, last, step in _RANGE.findall(text):
+        _limited(text, (int(last) - int(first)) // max(1, int(step or 1)) + 1)
     try:
         found = NodeSet(text, resolver=GroupResolver(_Source(groups or {})))
         count = len(found)
     except (NodeSetException, GroupResolverError, GroupSourceError, AssertionError, RecursionError) as error:
         raise NodeSetError(text, _reason(error)) from error
+    _limited(text, count)
+    return [str(name) for name in found]
+
+
+def _limited(text: str, count: int) -> None:
     if count > MOST_HOSTS:
         raise NodeSetError(text, f"these are {count} names, and at most {MOST_HOSTS} are taken")
-    return [str(name) for name in found]
 
 
 def fold(names: Iterable[str]) -> str:

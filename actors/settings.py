@@ -188,11 +188,13 @@ class ConfigurationDict(dict[str, Any]):
 
     def _take_environment(self, values: dict[str, Any]) -> None:
         prefix = self.variable("")
-        if prefix != _PREFIX:  # that of the main section begins other variables too
-            for name in sorted(os.environ):
-                key = name.removeprefix(prefix).lower()
-                if name.startswith(prefix) and key not in self.settings:
-                    raise ConfigurationError(name, self._unknown(key))
+        for name in sorted(os.environ):
+            key = name.removeprefix(prefix).lower()
+            if not name.startswith(prefix) or key in self.settings:
+                continue
+            # That of the main section begins other variables too.
+            if prefix != _PREFIX or difflib.get_close_matches(key, self.settings, n=1, cutoff=_NEARLY):
+                raise ConfigurationError(name, self._unknown(key))
         for key, setting in self.settings.items():
             variable = self.variable(key)
             text = os.environ.get(variable)

@@ -166,7 +166,8 @@ class RunDirectory:
             if run.run_file.exists():
                 run._read()
             else:
-                run._content |= {"name": name or run.path.name, "engine": engine}
+                names = {"name": name or run.path.name, "engine": engine}
+                run._content |= {key: clean_text(text) if text else text for key, text in names.items()}
             run._begin(sys.argv if argv is None else argv, code, lock.owner)
         except BaseException:
             lock.release()
@@ -299,7 +300,7 @@ def newest_run(directory: str | os.PathLike[str], engine: str) -> Path | None:
     for path in _directories(directory):
         with contextlib.suppress(RunDirectoryError):
             run = RunDirectory.open(path)
-            if run.engine == engine:
+            if run.engine == clean_text(engine):
                 found.append((run.sessions[-1].started, path))
     return max(found)[1] if found else None
 

@@ -19,6 +19,8 @@ from collections.abc import Sequence
 
 __all__ = ["main"]
 
+_INTERRUPTED = 130
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line *argv* (without the program's name) says; None: that of this process.
@@ -29,6 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: the shell's completion was asked for, or a script that ``run`` has started ends by it.
     """
+    try:
+        return _main(argv)
+    except KeyboardInterrupt:  # before a command had begun
+        return _INTERRUPTED
+
+
+def _main(argv: Sequence[str] | None) -> int:
     from ._console import fill_standard_descriptors
 
     fill_standard_descriptors()
@@ -36,15 +45,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     from typer.main import get_command
 
     from ._app import app, usage_error
-    from ._errors import ExitCode
+    from ._errors import ExitCode, report
 
     _let_help_be_in_colour()
     try:
         code = get_command(app).main(args=argv, prog_name="regisseur", standalone_mode=False)
     except usage_error as error:
         code = _tell_usage(error)
-    except (KeyboardInterrupt, Abort):  # before a command had begun
+    except Abort:
         code = ExitCode.INTERRUPTED
+    except OSError as error:  # the parser's own output, such as the help, can not be written
+        code = report(error, None)
+        _forget_stdout()
     return _flushed(int(code or 0))
 
 
@@ -78,8 +90,13 @@ def _flushed(code: int) -> int:
         write_out()
     except OSError as error:
         code = report(error, None)
-        # Or the interpreter would try again at its end, and complain.
+        _forget_stdout()
+    return code
+
+
+def _forget_stdout() -> None:
+    """Let what is in the buffer go nowhere, or the interpreter would try again at its end, and complain."""
+    if sys.stdout is not None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
-    return code

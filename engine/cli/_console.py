@@ -78,8 +78,9 @@ def say(text: str, command: str | None = None) -> None:
     who = f"regisseur: {command}" if command else "regisseur"
     with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody hears it: that must change nothing
         write_out()  # so that on a terminal it comes behind what was printed before
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        print(f"{who}: {clean(text)}", file=sys.stderr, flush=True)
+    if sys.stderr is not None:  # a caller may have closed it: print() would take stdout then
+        with contextlib.suppress(OSError, ValueError):
+            print(f"{who}: {clean(text)}", file=sys.stderr, flush=True)
 
 
 def clean(text: str) -> str:

@@ -22,10 +22,11 @@ from __future__ import annotations
 import os
 import traceback
 from enum import IntEnum
+from pathlib import Path
 
 from ._console import say
 
-__all__ = ["CommandError", "ExitCode", "explain", "report"]
+__all__ = ["CommandError", "ExitCode", "explain", "named_path", "report"]
 
 
 class ExitCode(IntEnum):
@@ -54,6 +55,13 @@ class CommandError(Exception):
 
     def __str__(self) -> str:
         return self.text
+
+
+def named_path(text: str) -> Path:
+    """Return *text* as a path; an empty one, mostly of a variable that is not set, is none."""
+    if not str(text):
+        raise CommandError("an empty text is no name of a file or directory", ExitCode.USAGE)
+    return Path(text)
 
 
 def report(error: BaseException, command: str | None) -> int:

@@ -111,7 +111,9 @@ class ManyWatch(HostsWatch):
         facts, view = super()._summary(), self._request.view
         if view.gather:
             groups = self.action.gathered("both" if view.both else "stdout")
-            facts["groups"] = [group._asdict() for group in groups]
+            facts["groups"] = [
+                {**group._asdict(), "text": group.text.encode(errors="surrogateescape")} for group in groups
+            ]
         return facts
 
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._errors import CommandError, ExitCode
+from ._errors import CommandError, ExitCode, named_path
 
 if TYPE_CHECKING:
     from ...actors.connection_params import ConnectionParams
 
 __all__ = [
+    "USUAL_FANOUT",
     "All",
     "ConnectTimeout",
     "Connector",
@@ -90,11 +91,23 @@ GroupsFile = Annotated[
         metavar="FILE",
         help="The file of groups; default: groups.yaml beside the configuration file.",
         rich_help_panel=_HOSTS,
+        parser=named_path,
     ),
 ]
+USUAL_FANOUT = 64
+"""Hosts at a time, where nobody says."""
+
 Fanout = Annotated[
-    int,
-    typer.Option("--fanout", "-f", metavar="N", min=1, help="At most so many at a time.", rich_help_panel=_HOSTS),
+    int | None,
+    typer.Option(
+        "--fanout",
+        "-f",
+        metavar="N",
+        min=1,
+        help=f"At most so many at a time.  [default: {USUAL_FANOUT}]",
+        rich_help_panel=_HOSTS,
+        show_default=False,
+    ),
 ]
 User = Annotated[
     str | None, typer.Option("--user", "-l", metavar="USER", help="Log in as this user.", rich_help_panel=_CONNECTION)

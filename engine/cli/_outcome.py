@@ -107,7 +107,7 @@ def _reason(host: str, error: BaseException | str | None) -> str:
     """Return *error* as text, without the name of its host, which stands elsewhere."""
     text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        text = f"{error.filename} can not be started: {error.strerror}" if error.filename else error.strerror
     return with_placeholders(host, text.removeprefix(f"{host}: "))
 
 

@@ -33,7 +33,7 @@ class Screen:
     """Our stdout and stderr.
 
     Args:
-        failed: is told once why stdout can not be written. In a worker.
+        failed: is told once why stdout can not be written. In the thread that writes.
         status: what to show below the output while it runs; None: nothing.
     """
 
@@ -47,6 +47,10 @@ class Screen:
         self._drawn_at = 0.0
         self._pieces = {fd: 1 << 30 if _is_file(fd) else _PIECE for fd in (STDOUT, STDERR)}
         self._live = status is not None and os.isatty(STDERR)
+
+    def tell(self, failed: Callable[[OSError], None]) -> None:
+        """Tell *failed* from now on why stdout can not be written."""
+        self._failed = failed
 
     def write(self, fd: int, data: bytes) -> None:
         """Write *data*, which is whole lines, to `STDOUT` or `STDERR`."""

@@ -25,7 +25,7 @@ class Selection:
     """What *words* mean; without any, all combinations.
 
     Raises:
-        ValueError: a word is neither a number nor ``factor=level``.
+        ValueError: a word is neither a number nor ``factor=level``, or a range is empty.
     """
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -35,7 +35,10 @@ class Selection:
             numbers = _NUMBERS.fullmatch(word)
             factor, equals, level = word.partition("=")
             if numbers:
-                self._ranges.append(range(int(numbers[1]), int(numbers[2] or numbers[1]) + 1))
+                first, last = int(numbers[1]), int(numbers[2] or numbers[1])
+                if last < first:
+                    raise ValueError(f"{word!r} selects nothing: {last} is less than {first}")
+                self._ranges.append(range(first, last + 1))
             elif factor and equals:
                 self._levels.setdefault(factor, []).append(level)
             else:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ...actors.host import Host
     from ...actors.host_groups import HostGroups
 
-__all__ = ["Targets"]
+__all__ = ["Targets", "see_that_each_has_its_name"]
 
 _NAME = re.compile(r"[^\s/,-][^\s/,]*")
 """What a host may be called: an option of ssh, or the path of a file, is no host."""
@@ -90,6 +90,16 @@ class Targets:
             raise CommandError(f"groups: {error.filename}: {error.strerror}", ExitCode.USAGE) from None
 
 
+def see_that_each_has_its_name(hosts: Iterable[Host], what: str) -> None:
+    """Raise where two of *hosts* have one name (two users of one host): *what* has a file for each name."""
+    seen: set[str] = set()
+    for host in hosts:
+        if host.address in seen:
+            why = f"{what}: {host.address} is named twice, with several users, and all would have one place"
+            raise CommandError(why, ExitCode.USAGE)
+        seen.add(host.address)
+
+
 def _named(text: str, groups: HostGroups) -> tuple[list[str], list[str]]:
     """Return the names that *text*, a value of -w or -x, takes in, and those that it leaves out."""
     plain: list[str] = []
@@ -116,7 +126,7 @@ def _content(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise CommandError(f"{path}: {error.strerror}", ExitCode.USAGE) from None
+        raise CommandError(f"^{path}: the list of hosts can not be read: {error.strerror}", ExitCode.USAGE) from None
     except UnicodeDecodeError:
         raise CommandError(f"{path} is no list of hosts: it is not text", ExitCode.USAGE) from None
 

@@ -194,6 +194,10 @@ class HostsWatch(ProcessLifecycleHandler):
         """Output can not be written. In a worker."""
         self._soon(self._stop_for, error)
 
+    def _take_last_fault(self, error: OSError) -> None:
+        """What is shown at the end can not be written."""
+        self._fault = self._fault or error
+
     def _stop_for(self, error: OSError) -> None:
         if self._fault is None:
             self._fault = error
@@ -233,10 +237,13 @@ class HostsWatch(ProcessLifecycleHandler):
                     self._screen.write(STDOUT, json_line(self._facts(process, outcome)))
         if self._fault is not None and self._fault.errno == errno.EPIPE:
             return ExitCode.READER_GONE  # nobody reads: there is nobody to tell
+        self._screen.tell(self._take_last_fault)
         if manner.as_json:
             self._screen.write(STDOUT, json_line(self._summary()))
         else:
             self._show()
+        if self._fault is not None and self._fault.errno == errno.EPIPE:
+            return ExitCode.READER_GONE
         self._tell_the_end()
         return self._exit_code()
 
@@ -248,7 +255,7 @@ class HostsWatch(ProcessLifecycleHandler):
         self._tell(self._tally.summary())
         if self._fault is not None:
             name = self._fault.filename or "stdout can not be written"
-            self._tell(f"{name}: {self._fault.strerror}: the commands were ended")
+            self._tell(f"{name}: {self._fault.strerror}" + (": the commands were ended" if self._stopped else ""))
 
     def _exit_code(self) -> int:
         if self._fault is not None:

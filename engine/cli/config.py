@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ._console import print_json, print_line, say
-from ._errors import CommandError, ExitCode
+from ._errors import CommandError, ExitCode, named_path
 
 if TYPE_CHECKING:
     from ...actors.config_import import ImportedConfiguration
@@ -54,7 +54,9 @@ def show(
 
 @app.command("import-execo")
 def import_execo(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Such as ~/.execo.conf.py.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Such as ~/.execo.conf.py.", show_default=False, parser=named_path)
+    ],
     write: Annotated[
         bool, typer.Option("--write", help="Write it to the configuration file, which must not exist yet.")
     ] = False,

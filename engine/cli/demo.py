@@ -8,15 +8,15 @@ from typing import Annotated
 import typer
 
 from ._console import say
-from ._errors import CommandError, ExitCode
+from ._errors import CommandError, ExitCode, named_path
 
 __all__ = ["demo"]
 
 
 def demo(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where its results go.", show_default=True)] = Path(
-        "demo-run"
-    ),
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where its results go.", show_default=True, parser=named_path)
+    ] = Path("demo-run"),
     resume: Annotated[
         bool, typer.Option("--continue", "-C", help="Go on with the run that is in DIR; begin if there is none.")
     ] = False,

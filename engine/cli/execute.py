@@ -16,9 +16,10 @@ from typing import Annotated
 import typer
 
 from ._console import send_logs_to_stderr, wants_colour
-from ._errors import CommandError, ExitCode
+from ._errors import CommandError, ExitCode, named_path
 from ._here import run_here
 from ._options import (
+    USUAL_FANOUT,
     All,
     Connector,
     ConnectTimeout,
@@ -33,7 +34,7 @@ from ._options import (
     connection,
     seconds,
 )
-from ._targets import Targets
+from ._targets import Targets, see_that_each_has_its_name
 from ._watch import Request
 
 __all__ = ["execute"]
@@ -60,7 +61,7 @@ def execute(
     groups: Groups = None,
     exclude_groups: ExcludeGroups = None,
     groups_file: GroupsFile = None,
-    fanout: Fanout = 64,
+    fanout: Fanout = None,
     user: User = None,
     options: SshOptions = None,
     connector: Connector = None,
@@ -91,15 +92,20 @@ def execute(
     ] = False,
     outdir: Annotated[
         Path | None,
-        typer.Option("--outdir", metavar="DIR", help="Keep stdout in DIR/HOST, too.", rich_help_panel=_OUTPUT),
+        typer.Option(
+            "--outdir", metavar="DIR", help="Keep stdout in DIR/HOST, too.", rich_help_panel=_OUTPUT, parser=named_path
+        ),
     ] = None,
     errdir: Annotated[
         Path | None,
-        typer.Option("--errdir", metavar="DIR", help="Keep stderr in DIR/HOST, too.", rich_help_panel=_OUTPUT),
+        typer.Option(
+            "--errdir", metavar="DIR", help="Keep stderr in DIR/HOST, too.", rich_help_panel=_OUTPUT, parser=named_path
+        ),
     ] = None,
     colour: Annotated[
-        Colour, typer.Option("--color", "--colour", help="Names in colour.", rich_help_panel=_OUTPUT)
-    ] = Colour.AUTO,
+        Colour | None,
+        typer.Option("--color", "--colour", help="Names in colour.  [default: auto]", rich_help_panel=_OUTPUT),
+    ] = None,
     progress: Annotated[
         bool, typer.Option("--progress", "-P", help="Show how far it is.", rich_help_panel=_OUTPUT)
     ] = False,
@@ -125,7 +131,9 @@ def execute(
     shell: Annotated[
         bool, typer.Option("--shell/--no-shell", help="Run it by a shell; or execute the words as they are.")
     ] = True,
-    cwd: Annotated[Path | None, typer.Option("--cwd", metavar="DIR", help="Run it in DIR (on this machine).")] = None,
+    cwd: Annotated[
+        Path | None, typer.Option("--cwd", metavar="DIR", help="Run it in DIR (on this machine).", parser=named_path)
+    ] = None,
     stdin: Annotated[
         bool | None,
         typer.Option(
@@ -166,7 +174,8 @@ def execute(
             "is for hosts: name some by -w, -a or -g",
             {"-x": exclude, "-X": exclude_groups, "--groups": groups_file, "-l": user, "-o": options},
             {"--connector": connector, "-b": gather, "-B": gather_all, "-L": by_line, "--diff": diff},
-            {"-N": no_prefix, "--outdir": outdir, "--errdir": errdir, "-P": progress},
+            {"-N": no_prefix, "--outdir": outdir, "--errdir": errdir, "-P": progress, "-S": largest_code},
+            {"-f": fanout, "--color": colour},
         )
         _see_that_it_is_a_directory(cwd)
         request = Request(
@@ -181,15 +190,20 @@ def execute(
         )
         return run_here(request, as_json=as_json, verbose=verbose)
     _refuse("is for a command on this machine: on hosts, begin the command with 'cd DIR &&'", {"--cwd": cwd})
+    if outdir is not None and errdir is not None and outdir.resolve() == errdir.resolve():
+        raise CommandError(f"--outdir and --errdir: both name {outdir}: give each its own", ExitCode.USAGE)
     from ._many import Manner, ManyRequest, View, run_on_hosts
 
     reads_stdin = _broadcasts(stdin, targets)
+    hosts = targets.hosts()
+    if outdir is not None or errdir is not None:
+        see_that_each_has_its_name(hosts, "--outdir and --errdir")
     many = ManyRequest(
         words=shlex.split(command[0]) if not shell and len(command) == 1 else command,
         shell=shell,
-        hosts=targets.hosts(),
+        hosts=hosts,
         params=connection(user, options, connector, connect_limit),
-        fanout=fanout,
+        fanout=fanout or USUAL_FANOUT,
         reads_stdin=reads_stdin,
         view=View(
             gather=gather or gather_all,
@@ -230,8 +244,8 @@ def _broadcasts(stdin: bool | None, targets: Targets) -> bool:
     return stdin
 
 
-def _is_wanted(colour: Colour) -> bool:
-    return wants_colour(sys.stdout) if colour is Colour.AUTO else colour is Colour.ALWAYS
+def _is_wanted(colour: Colour | None) -> bool:
+    return wants_colour(sys.stdout) if colour in (None, Colour.AUTO) else colour is Colour.ALWAYS
 
 
 def _made(directory: Path | None) -> Path | None:

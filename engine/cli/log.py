@@ -10,13 +10,16 @@ from typing import Annotated
 import typer
 
 from ._console import print_json, print_line, reader_is_gone, say, wants_colour, write_out
-from ._errors import CommandError, ExitCode
+from ._errors import CommandError, ExitCode, named_path
 
 __all__ = ["log"]
 
 
 def log(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, or a log.jsonl.", show_default=False)],
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A run directory, or a log.jsonl.", show_default=False, parser=named_path),
+    ],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more, until the run has ended.")] = False,
     actor: Annotated[
         str | None, typer.Option("--actor", "-a", metavar="NAME", help="Only of this actor; 'Process*' is a pattern.")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._console import reader_is_gone, say
-from ._errors import CommandError, ExitCode, report
+from ._errors import CommandError, ExitCode, named_path, report
 
 if TYPE_CHECKING:
     from ._recording import Recording
@@ -30,7 +30,9 @@ __all__ = ["run"]
 
 
 def run(
-    script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="A Python file.", show_default=False)],
+    script: Annotated[
+        Path, typer.Argument(metavar="SCRIPT", help="A Python file.", show_default=False, parser=named_path)
+    ],
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="ARGS", help="For the script.", show_default=False)
     ] = None,
@@ -41,6 +43,7 @@ def run(
             metavar="DIR",
             help="Record in DIR; a run that is there is continued. Without it: a new directory, named by the time.",
             show_default=False,
+            parser=named_path,
         ),
     ] = None,
     resume: Annotated[
@@ -100,7 +103,8 @@ def _exit_status(error: SystemExit) -> int:
     """What `sys.exit` makes of its argument."""
     if error.code is None or isinstance(error.code, int):
         return error.code or 0
-    print(error.code, file=sys.stderr)
+    if sys.stderr is not None:
+        print(error.code, file=sys.stderr)
     return ExitCode.FAILED
 
 

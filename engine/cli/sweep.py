@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._console import print_json, print_line, say, send_logs_to_stderr
-from ._errors import CommandError, ExitCode
+from ._console import clean, print_json, print_line, say, send_logs_to_stderr
+from ._errors import CommandError, ExitCode, named_path
 from ._selection import Selection, show_combination
 
 if TYPE_CHECKING:
@@ -32,7 +32,10 @@ _SHOWN = 3  # combinations named in a message
 _Directory = Annotated[
     Path,
     typer.Argument(
-        metavar="DIR", help="The directory of the sweeper, or a run directory with it in sweep/.", show_default=False
+        metavar="DIR",
+        help="The directory of the sweeper, or a run directory with it in sweep/.",
+        show_default=False,
+        parser=named_path,
     ),
 ]
 _Words = Annotated[
@@ -142,11 +145,16 @@ def skip(
 @app.command("import")
 def import_store(
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A storage directory of Execo's ParamSweeper.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="DIR", help="A storage directory of Execo's ParamSweeper.", show_default=False, parser=named_path
+        ),
     ],
     to: Annotated[
         Path | None,
-        typer.Option("--to", metavar="DIR", help="Make the new store there, and leave the old one as it is."),
+        typer.Option(
+            "--to", metavar="DIR", help="Make the new store there, and leave the old one as it is.", parser=named_path
+        ),
     ] = None,
     as_json: _Json = False,
 ) -> int:
@@ -211,7 +219,7 @@ def _line(number: int, found: CombinationStatus) -> str:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found.since))
         parts.append(f"({found.owner} since {since})")
     elif found.reason is not None:
-        parts.append(f"({found.reason})")
+        parts.append(f"({clean(found.reason)})")
     return "  ".join(parts)
 
 
@@ -224,7 +232,10 @@ def _select(store: str, selection: Selection) -> list[tuple[int, CombinationStat
     if beyond is not None:
         last = f"the last is {len(known) - 1}" if known else "there are none"
         raise CommandError(f"there is no combination {beyond} in {store}: {last}", ExitCode.NOTHING)
-    return [(number, found) for number, found in enumerate(known) if selection.takes(number, found.combination)]
+    selected = [(number, found) for number, found in enumerate(known) if selection.takes(number, found.combination)]
+    if known and not selected:
+        raise CommandError(f"no combination in {store} is meant by that", ExitCode.NOTHING)
+    return selected
 
 
 def _parsed(words: list[str]) -> Selection:
@@ -239,7 +250,9 @@ def _parsed(words: list[str]) -> Selection:
 
 def _selection(which: list[str] | None, everything: bool) -> Selection:
     """What the words mean; a command that changes something wants some, or --all."""
-    if bool(which) == everything:
+    if which and everything:
+        raise CommandError("--all means all combinations: leave it out, or the others", ExitCode.USAGE)
+    if not which and not everything:
         raise CommandError("say which combinations: numbers, factor=level, or --all", ExitCode.USAGE)
     return _parsed(which or [])
 
@@ -258,8 +271,6 @@ def _changeable(
 ) -> list[tuple[int, CombinationStatus]]:
     """Those of the selected that are in one of *states*, none of which anybody works on, unless *force*."""
     selected = _select(store, selection)
-    if not selected:
-        raise CommandError(f"no combination in {store} is meant by that", ExitCode.NOTHING)
     chosen = [(number, found) for number, found in selected if found.state in states]
     if not chosen:
         there = ", ".join(sorted({found.state for _, found in selected}))

@@ -14,6 +14,7 @@ import typer
 from ._console import send_logs_to_stderr
 from ._errors import CommandError, ExitCode
 from ._options import (
+    USUAL_FANOUT,
     All,
     Connector,
     ConnectTimeout,
@@ -28,7 +29,7 @@ from ._options import (
     connection,
     seconds,
 )
-from ._targets import Targets
+from ._targets import Targets, see_that_each_has_its_name
 
 if TYPE_CHECKING:
     from ._watching import Manner
@@ -67,7 +68,7 @@ def put(
     groups: Groups = None,
     exclude_groups: ExcludeGroups = None,
     groups_file: GroupsFile = None,
-    fanout: Fanout = 64,
+    fanout: Fanout = None,
     user: User = None,
     options: SshOptions = None,
     connector: Connector = None,
@@ -100,7 +101,7 @@ def put(
 
     settings = {"create_dirs": create_dirs, "checksum": checksum, "retries": retries}
     if not chain:
-        settings["fanout"] = fanout
+        settings["fanout"] = fanout or USUAL_FANOUT
     return run_put(targets.hosts(), sources, place, params, manner, settings, chain=chain)
 
 
@@ -117,7 +118,7 @@ def get(
     groups: Groups = None,
     exclude_groups: ExcludeGroups = None,
     groups_file: GroupsFile = None,
-    fanout: Fanout = 64,
+    fanout: Fanout = None,
     user: User = None,
     options: SshOptions = None,
     connector: Connector = None,
@@ -143,8 +144,10 @@ def get(
     params = connection(user, options, connector, seconds("--connect-timeout", connect_timeout))
     from ._transfers import run_get
 
-    settings = {"create_dirs": True, "checksum": checksum, "retries": retries, "fanout": fanout}
-    return run_get(targets.hosts(), sources, place, params, manner, settings)
+    settings = {"create_dirs": True, "checksum": checksum, "retries": retries, "fanout": fanout or USUAL_FANOUT}
+    hosts = targets.hosts()
+    see_that_each_has_its_name(hosts, "get")
+    return run_get(hosts, sources, place, params, manner, settings)
 
 
 def _parted(files: list[str]) -> tuple[list[str], str]:
@@ -155,6 +158,8 @@ def _parted(files: list[str]) -> tuple[list[str], str]:
     if not sources:
         raise CommandError("name files, and behind them the place where they go", ExitCode.USAGE)
     for name in files:
+        if not name:
+            raise CommandError("a name is empty: of a file, or of the place where they go", ExitCode.USAGE)
         if any(isinstance(part, Expression) for part in parse(name)):
             raise CommandError(f"{name}: double braces would be taken for an expression", ExitCode.USAGE)
     return sources, place

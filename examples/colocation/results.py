@@ -94,9 +94,15 @@ def summary(rates):
     if not shares:
         return "Nothing to compare: no combination with neighbours on the same core was measured."
     measured = ", ".join(f"{mean(values):.2f} (1/{n} = {1 / n:.2f})" for n, values in sorted(shares.items()))
-    worst = max(abs(mean(values) * n - 1) for n, values in shares.items())
-    verdict = "as if the core were simply divided" if worst < 0.1 else f"up to {100 * worst:.0f} % off a plain division"
+    worst = max(abs(rate * n - 1) for n, values in shares.items() for rate in values)
+    verdict = (
+        "as if the core were simply divided"
+        if worst < 0.1
+        else f"by workload up to {100 * worst:.0f} % off a plain division"
+    )
     across = [rate for places in rates.values() for (same, other), rate in places.items() if same == 0 and other > 0]
     cost = f"; busy other cores alone leave it {min(across):.2f} at worst" if across else ""
     counts = ", ".join(str(n) for n in sorted(shares))
-    return f"With n = {counts} processes on its core the probe keeps {measured} of its rate, {verdict}{cost}."
+    return (
+        f"With n = {counts} processes on its core the probe keeps on average {measured} of its rate, {verdict}{cost}."
+    )

@@ -306,6 +306,13 @@ def test_a_misspelt_section_is_told_with_the_right_one(user_file: Path) -> None:
         default_connection_params.copy()
 
 
+def test_a_misspelt_variable_is_told_with_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGISSEUR_KILL_TIMOUT", "5")
+
+    with pytest.raises(ConfigurationError, match=r"^REGISSEUR_KILL_TIMOUT: .*did you mean kill_timeout\?"):
+        configuration.copy()
+
+
 def test_a_misspelt_variable_of_a_section_is_told_with_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGISSEUR_DEFAULT_CONNECTION_PARAMS__USR", "root")
 

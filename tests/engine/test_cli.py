@@ -93,6 +93,17 @@ class TestUsage:
             ["sweep", "list", ".", "nonsense"],
             ["sweep", "cancel", "."],
             ["sweep", "skip", ".", "--all", "1"],
+            ["sweep", "list", ".", "3-1"],
+            ["exec", "-S", "true"],
+            ["exec", "-f", "3", "true"],
+            ["exec", "--color", "always", "true"],
+            ["put", "-w", "n1", "", "place"],
+            ["get", "-w", "n1", "file", ""],
+            ["run", ""],
+            ["run", "--run-dir", "", "script.py"],
+            ["demo", ""],
+            ["log", ""],
+            ["sweep", "status", ""],
         ],
         ids=" ".join,
     )
@@ -166,12 +177,26 @@ class TestStreams:
 
         assert (done.returncode, done.stderr) == (4, "regisseur: config: stdout: No space left on device\n")
 
+    @pytest.mark.parametrize("words", [["--help"], ["exec", "--help"], ["--show-completion", "bash"]], ids=" ".join)
+    def test_a_full_disk_is_told_of_the_help_too(self, words: list[str]) -> None:
+        with Path("/dev/full").open("wb") as full:
+            done = regisseur(*words, stdout=full)
+
+        assert done.returncode == 4
+        assert done.stderr.endswith("No space left on device\n")
+        assert done.stderr.count("\n") == 1
+
     def test_streams_that_the_caller_has_closed_do_no_harm(self) -> None:
         done = subprocess.run(
             ["bash", "-c", f"{PROGRAM} exec 'echo a; echo b >&2' <&- >&- 2>&-"], capture_output=True, check=False
         )
 
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+    def test_messages_do_not_go_to_stdout_where_stderr_is_closed(self) -> None:
+        done = subprocess.run(["bash", "-c", f"{PROGRAM} exec -v 'echo a' 2>&-"], capture_output=True, check=False)
+
+        assert (done.returncode, done.stdout) == (0, b"a\n")
 
     def test_what_the_encoding_lacks_is_escaped(self, tmp_path: Path) -> None:
         (tmp_path / "log.jsonl").write_text('{"seq":1,"ts":1.0,"event":"x","pid":1,"text":"é"}\n')

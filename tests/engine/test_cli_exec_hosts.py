@@ -85,7 +85,10 @@ class TestHosts:
             (["-a"], "-a: there are no groups in /nonexistent/groups.yaml"),
             (["-w", "n1", "-x", "n[1-2]"], "all 1 hosts are excluded: there is nothing to do"),
             (["-w", "-"], "no host is named"),
-            (["-w", "^/nonexistent/list"], "/nonexistent/list: No such file or directory"),
+            (["-w", "^/nonexistent/list"], "^/nonexistent/list: the list of hosts can not be read: No such file"),
+            (["-w", "n[1-99999999]"], "these are 99999999 names, and at most 1000000 are taken"),
+            (["-w", "n1,u@n1", "--outdir", "."], "--outdir and --errdir: n1 is named twice, with several users"),
+            (["-w", "n1", "--outdir", "/tmp", "--errdir", "/tmp/."], "both name /tmp: give each its own"),
             (["-w", "n1", "--groups", "/nonexistent/g"], "/nonexistent/g: No such file or directory"),
             (["-w", "a/b"], "'a/b' can not be the name of a host"),
             (["-w", "^{dir}/options"], "'-oProxyCommand=x' can not be the name of a host"),
@@ -256,9 +259,11 @@ class TestOutput:
         (tmp_path / "n1").symlink_to("/dev/full")
         with Path("/dev/full").open("wb") as full:
             done = on_hosts(connector, "-w", "n[1-2]", "echo x; exec sleep 60", stdout=full)
+            gathered = on_hosts(connector, "-b", "-w", "n[1-2]", "echo x", stdout=full)
         file = on_hosts(connector, "--outdir", tmp_path, "-w", "n[1-2]", "echo x; exec sleep 60")
 
-        assert (done.returncode, file.returncode) == (4, 4)
+        assert (done.returncode, gathered.returncode, file.returncode) == (4, 4, 4)
+        assert gathered.stderr.endswith("regisseur: exec: stdout can not be written: No space left on device\n")
         assert done.stderr.splitlines()[-1] == (
             "regisseur: exec: stdout can not be written: No space left on device: the commands were ended"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +70,14 @@ class TestScript:
 
         assert done.returncode == 0
         assert done.stdout == f"__main__ script.py ['script.py', '-v', '--', '--run-dir', 'y'] {here} 7\n"
+
+    def test_its_name_may_be_any_bytes(self, here: Path) -> None:
+        name = os.fsdecode(b"odd\xff.py")
+        (here / name).write_text(PROCESS)
+        done = [regisseur("run", "-C", name, cwd=here) for _ in range(2)]
+
+        assert [one.returncode for one in done] == [0, 0]
+        assert len(the_run(here, "odd*_*").sessions) == 2
 
     def test_its_modules_are_found_from_another_directory(self, here: Path) -> None:
         (here / "sub").mkdir()

@@ -48,6 +48,18 @@ def leave_by_a_dead_process(directory: Path) -> None:
 
 
 class TestStatus:
+    @pytest.mark.parametrize("word", ["foo=1", "level=77"])
+    def test_a_selection_that_means_nothing_is_told(self, store: Path, word: str) -> None:
+        done = regisseur("sweep", "list", store, word)
+
+        assert (done.returncode, done.stdout) == (3, "")
+        assert done.stderr == f"regisseur: sweep: no combination in {store} is meant by that\n"
+
+    def test_a_reason_steers_no_terminal(self, store: Path) -> None:
+        assert regisseur("sweep", "skip", store, "3", "--reason", "a\nb\x1b[31m").returncode == 0
+
+        assert "(a b\\x1b[31m)" in regisseur("sweep", "list", store, "3").stdout
+
     def test_it_counts(self, store: Path, tmp_path: Path) -> None:
         done = regisseur("sweep", "status", "sweep", cwd=tmp_path)
 
@@ -117,7 +129,6 @@ class TestList:
             (["tool=gzip"], [0, 1, 2]),
             (["level=1", "level=6", "tool=x z"], [3, 4]),
             (["0-3", "level=1"], [0, 3]),
-            (["color=red"], []),
         ],
     )
     def test_some_may_be_chosen(
@@ -334,7 +345,7 @@ class TestSelection:
     def test_what_a_terminal_might_obey_is_escaped(self) -> None:
         assert show_level("\x1b[31m") == '"\\u001b[31m"'
 
-    @pytest.mark.parametrize("word", ["", "x", "=1", "1-", "-1", "1-2-3", "\u0661"])
+    @pytest.mark.parametrize("word", ["", "x", "=1", "1-", "-1", "1-2-3", "3-1", "\u0661"])
     def test_anything_else_selects_nothing(self, word: str) -> None:
         with pytest.raises(ValueError, match="selects nothing"):
             Selection([word])

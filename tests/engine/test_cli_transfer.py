@@ -80,7 +80,7 @@ def test_so_is_one_whose_connector_is_not_there(command: str, files: Path, tmp_p
     done = regisseur(command, "--connector", tmp_path / "none", "-w", "n[1-2]", files / "file", tmp_path / "x")
 
     assert done.stderr.splitlines() == [
-        f"regisseur: {command}: n[1-2]: {tmp_path}/none: No such file or directory",
+        f"regisseur: {command}: n[1-2]: {tmp_path}/none can not be started: No such file or directory",
         f"regisseur: {command}: 2 unreachable",
     ]
     assert done.returncode == 4
