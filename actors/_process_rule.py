@@ -153,6 +153,7 @@ class ProcessLife:
         "kill_timeout",
         "killed",
         "kills_wanted",
+        "last_signal",
         "pid",
         "start_date",
         "started",
@@ -188,6 +189,7 @@ class ProcessLife:
         """Bytes for stdin that were given to the I/O actor."""
         self.kills_wanted: tuple[KillWanted, ...] = ()
         """What came before the process was there, in order."""
+        self.last_signal = 0
 
     def take(self, event: Any) -> list[Effect]:
         """Let *event* happen, and return what is to be done about it.
@@ -240,7 +242,11 @@ class ProcessLife:
         return self._end(event.at)
 
     def _withdrawn(self, event: Withdrawn) -> list[Effect]:
-        return _NONE if self.state == "ended" else self._end(event.at)
+        if self.state == "ended":
+            return _NONE
+        if self.killed:  # it ends as one does that has just begun
+            self.exit_code = -self.last_signal
+        return self._end(event.at)
 
     def _spawn_failed(self, event: SpawnFailed) -> list[Effect]:
         if self.state == "ended":
@@ -259,6 +265,7 @@ class ProcessLife:
         if self.state not in ("connecting", "running"):
             return _NONE
         self.killed = True
+        self.last_signal = event.signal
         effects: list[Effect] = [] if event.sent else [Send(event.signal)]
         if event.force_after is not None and event.signal != signal.SIGKILL:
             effects.append(SetTimer(event.force_after, ForceDue()))
@@ -274,6 +281,7 @@ class ProcessLife:
         if self.state not in ("connecting", "running") or self.forced_kill:
             return _NONE
         self.killed = self.forced_kill = True
+        self.last_signal = signal.SIGKILL
         return [Send(signal.SIGKILL)]
 
     def _output_ended(self, event: OutputEnded) -> list[Effect]:

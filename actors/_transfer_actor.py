@@ -63,6 +63,7 @@ class TransferActor(ProcessActor):
         transfer: TransferProcess = run.process  # type: ignore[assignment]  # made by that class
         self._transfer = transfer
         self._command: Process | None = None
+        self._told: set[bytes] = set()  # lines of stderr
 
     def begin_run(self) -> None:
         """Begin. In the thread of who starts it."""
@@ -116,9 +117,11 @@ class TransferActor(ProcessActor):
 
     def _ended(self, ended: Callable[[Process], None], command: Process) -> None:
         self._command = None
-        said = command.stderr_bytes
-        if said:
-            self._output(OutputRead(STDERR, said))
+        lines = command.stderr_bytes.splitlines(keepends=True)
+        news = b"".join([line for line in lines if line not in self._told])  # a further try says the same again
+        self._told.update(lines)
+        if news:
+            self._output(OutputRead(STDERR, news))
         ended(command)
 
     def _send_signal(self, number: int) -> None:

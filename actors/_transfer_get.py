@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ..protocols.messages import STDERR, OutputRead
+from ..protocols.transfer import CREATE_HINT
 from ..protocols.transfer_get import EDGE, checksums, get_step
 from ._redirect import Redirect
 from ._transfer_actor import LOST, TransferActor
@@ -92,8 +93,7 @@ class GetActor(TransferActor):
             os.makedirs(location, exist_ok=True)
         self._is_directory = os.path.isdir(location)
         if not self._is_directory and (len(process.names) != 1 or location.endswith("/")):
-            text = "there is no such directory (create_dirs=True makes it)"
-            raise FileNotFoundError(errno.ENOENT, text, process.location)
+            raise FileNotFoundError(errno.ENOENT, f"there is no such directory {CREATE_HINT}", process.location)
         self._received = Received(self._directory)
 
     @property
@@ -151,15 +151,17 @@ class GetActor(TransferActor):
         process._note(received.size, total=received.total)
         error = command.error_reason
         kinds = (*LOST, ConnectionFailedError) if self._course.was_lost else LOST
-        complete = useful and received.listing() is not None
-        if complete and command.exit_code is None and isinstance(error, kinds):
-            self._carry_out(self._course.take(CommandEnded(0)))  # it broke behind the last byte
+        status = received.status() if useful else None
+        complete = status is not None
+        # Where the connection broke, it did behind the last byte.
+        if complete and (command.exit_code == 0 or (command.exit_code is None and isinstance(error, kinds))):
+            self._carry_out(self._course.take(CommandEnded(status)))
             return
         changed = not useful and not received.size and self._course.was_lost and command.exit_code is not None
-        if command.exit_code == 0 and not complete:
+        if command.exit_code == 0:
             error = self._incomplete(received)
         event = CommandEnded(
-            command.exit_code if complete or command.exit_code else None,
+            command.exit_code or None,
             error if isinstance(error, BaseException) else None,
             lost=changed or isinstance(error, kinds),  # where it is another stream than before, begin again
         )

@@ -12,7 +12,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 
-from ..protocols.transfer_get import EDGE, SCRIPT_NOISE, foot_size, head_at, head_size
+from ..protocols.transfer_get import EDGE, SCRIPT_NOISE, foot_size, foot_status, head_at, head_size
 from ._redirect import FileOutput
 
 __all__ = ["Received", "StreamReader", "told_total"]
@@ -95,12 +95,17 @@ class Received:
 
     def listing(self) -> bytes | None:
         """The listing of checksums; None: the stream is not complete."""
-        size = self.size
-        reader = StreamReader(self)
-        listed = foot_size(reader.read_at(max(0, size - EDGE), EDGE))
+        size, listed = self.size, foot_size(self._foot())
         if listed is None or listed + EDGE > size:
             return None
-        return reader.read_at(size - EDGE - listed, listed)
+        return StreamReader(self).read_at(size - EDGE - listed, listed)
+
+    def status(self) -> int | None:
+        """What the foot tells (see `foot_status`); None: the stream is not complete."""
+        return None if self.listing() is None else foot_status(self._foot())
+
+    def _foot(self) -> bytes:
+        return StreamReader(self).read_at(max(0, self.size - EDGE), EDGE)
 
     def close(self) -> None:
         """Let go of all that has come."""

@@ -177,8 +177,9 @@ class Get(Transfer):
 
     A single file takes the name *local_location* where that is no directory; else files go into it. Put ``{{{host}}}``
     into it to keep the files of hosts apart: where several write the same, the last counts, and a warning is logged.
-    Names that are links are followed, links within directories stay links. Nothing that a host sends gets anywhere
-    else than to *local_location*, and nothing before all of it has come.
+    Names that are links are followed, links within directories stay links. Where some of the files are missing, or can
+    not be read, the others come, and the process ends with 1 and says on stderr which. Nothing that a host sends gets
+    anywhere else than to *local_location*, and nothing before all of it has come.
 
     Args:
         hosts: one or several, as for `Remote`.

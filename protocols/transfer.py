@@ -29,6 +29,7 @@ from functools import cache
 from .shell_line import CommandError, one_line, sh
 
 __all__ = [
+    "CREATE_HINT",
     "NO_PYTHON",
     "NO_TAR",
     "PART_UNIT",
@@ -50,6 +51,8 @@ NO_PYTHON = 67
 """Exit status where the host has no python3 that will do."""
 PART_UNIT = 65536
 """A large file goes on at a multiple of so many bytes."""
+CREATE_HINT = "(create_dirs=True makes it)"
+"""What stands behind the message that a directory is not there; a user whose words are others may be told by these."""
 
 # The scripts do without what csh or fish would read in single quotes: exclamation marks, two backslashes in a row.
 
@@ -72,14 +75,14 @@ if [ -z "$K" ]; then
     if [ -d "$D" ]; then K=d;
     else case $F in
         *c*) mkdir -p "$D" || no "cannot make the directory $D"; K=d;;
-        *m*) [ -e "$D" ] && no "$D is no directory"; no "there is no directory $D (create_dirs=True makes it)";;
+        *m*) [ -e "$D" ] && no "$D is no directory"; no "there is no directory $D CREATE_HINT";;
         *) K=f;;
     esac; fi;
 fi;
 case $K in d) P=$D;; *) P=${D%/*}; P=${P:-/};; esac;
 printf "at %s\n" $K;
 T=${P%/}/.regisseur-$1;
-"""
+""".replace("CREATE_HINT", CREATE_HINT)
 
 # $5 keep: what is there is of use to a further step, also where this one fails: its input may have been cut off with
 # the connection. By a signal of its own the script tells that a signal has ended it.

@@ -1,11 +1,13 @@
 """How files come from another host: the sh script that runs there, and the stream that it writes.
 
 The stream is a head of `EDGE` bytes with the size of all files, tar streams (one for each directory that files are
-taken from), with checksums a listing of them, and a foot of `EDGE` bytes with the size of the listing. A stream that
-was broken off goes on where it was: the same is made again, and what has come already is left out; so a tar of GNU is
-told to write nothing into it that differs from time to time.
+taken from), with checksums a listing of them, and a foot of `EDGE` bytes with the size of the listing, and whether
+all is in it. A stream that was broken off goes on where it was: the same is made again, and what has come already is
+left out; so a tar of GNU is told to write nothing into it that differs from time to time.
 
-The names that are asked for are those of files, or patterns of the shell where there is no such file.
+The names that are asked for are those of files, or patterns of the shell where there is no such file. What is missing,
+or can not be read, is told on stderr, and the rest is sent. So the script ends with 0 when it has written a stream to
+its foot, and how it went stands there; it writes none where nothing at all is there.
 """
 
 from __future__ import annotations
@@ -16,32 +18,34 @@ from functools import cache
 from .shell_line import CommandError, one_line, sh
 from .transfer import octal
 
-__all__ = ["EDGE", "SCRIPT_NOISE", "checksums", "foot_size", "get_step", "head_at", "head_size"]
+__all__ = ["EDGE", "SCRIPT_NOISE", "checksums", "foot_size", "foot_status", "get_step", "head_at", "head_size"]
 
 EDGE = 64
 """Bytes of the head, and of the foot."""
 SCRIPT_NOISE = 1 << 16
 """Bytes that the start-up files of a shell may have written in front of the head, at most."""
 
-# $1 checksums are wanted, $2 bytes to leave out, then the names, which become absolute paths.
+# $1 checksums are wanted, $2 bytes to leave out, then the names, which become absolute paths. Sets s: all was there.
 _NAMES = r"""
 LC_ALL=C; export LC_ALL; unset CDPATH; IFS=;
 x() { X=$(printf "%b." "$1"); X=${X%.}; };
 no() { printf "regisseur: %s\n" "$1" >&2; exit 1; };
+missing() { printf "regisseur: there is no %s\n" "$1" >&2; s=1; };
 there() { [ -e "$1" ] || [ -h "$1" ]; };
 command -v tar >/dev/null || exit 66;
 c=$1 n=$2; shift 2;
-H=$PWD i=$#;
+H=$PWD i=$# s=0;
 while [ $i -gt 0 ]; do
     i=$((i-1)); x "$1"; shift;
     case $X in "~") X=$HOME;; "~/"*) X=$HOME/${X#"~/"};; esac;
     case $X in /*) ;; *) X=${H%/}/$X;; esac;
     while :; do case $X in ?*/) X=${X%/};; */.) X=${X%.};; *) break;; esac; done;
-    case $X in */..) X=$(cd "$X" && pwd) || exit 1;; esac;
+    case $X in */..) Y=$(cd "$X" 2>/dev/null && pwd) || { missing "$X"; continue; }; X=$Y;; esac;
     [ "$X" = / ] && no "a whole file system can not be fetched";
     if there "$X"; then set -- "$@" "$X";
-    else for f in $X; do there "$f" || no "there is no $X"; set -- "$@" "$f"; done; fi;
+    else for f in $X; do if there "$f"; then set -- "$@" "$f"; else missing "$X"; fi; done; fi;
 done;
+[ $# -gt 0 ] || exit 1;
 """
 
 # each <function> <paths>: calls it in each directory, with the names in it; -L where one is a link, to follow it.
@@ -79,20 +83,15 @@ sums() {
     else find "$@" -type f -exec cksum {} +; fi;
 };
 stream() {
-    each pack "$@"; s=$?; L=;
+    each pack "$@" || s=1; L=;
     [ -z "$c" ] || L=$(each sums "$@");
-    printf %s "$L"; printf "regisseur end %49d\n" $(($(printf %s "$L" | wc -c)));
-    return $s;
+    printf %s "$L"; printf "regisseur end %d %47d\n" $s $(($(printf %s "$L" | wc -c)));
 };
 """
 
 _GET = r"""
 printf "regisseur get %49d\n" $(each sizes "$@" | awk "{ s += \$1 } END { printf \"%.0f\", s }");
-if [ "$n" -eq 0 ]; then stream "$@"; s=$?;
-else
-    { s=$( { { stream "$@"; printf %s $? >&3; } | tail -c +$((n+1)) >&4; } 3>&1 ); } 4>&1;
-fi;
-exit $s
+if [ "$n" -eq 0 ]; then stream "$@"; else stream "$@" | tail -c +$((n+1)); fi
 """
 
 
@@ -116,7 +115,7 @@ def get_step(names: list[bytes], *, checksum: bool, skip: int = 0) -> str:
 
 
 _HEAD = re.compile(rb"regisseur get ([ 0-9]{48}[0-9])\n")
-_FOOT = re.compile(rb"regisseur end ([ 0-9]{48}[0-9])\n")
+_FOOT = re.compile(rb"regisseur end ([01]) ([ 0-9]{46}[0-9])\n")
 
 
 def head_at(start: bytes) -> int | None:
@@ -135,6 +134,12 @@ def head_size(head: bytes) -> int:
 
 def foot_size(foot: bytes) -> int | None:
     """The size of the listing that a foot tells; None: that is none, so the stream is not complete."""
+    match = _FOOT.fullmatch(foot)
+    return None if match is None else int(match[2])
+
+
+def foot_status(foot: bytes) -> int | None:
+    """0: all that was asked for is in the stream; 1: something is missing, or could not be read; None: no foot."""
     match = _FOOT.fullmatch(foot)
     return None if match is None else int(match[1])
 

@@ -43,6 +43,13 @@ class Outcome(NamedTuple):
     """How it ended; the same for hosts on which it ended in the same way."""
     code: int = 0
     """Its part in the exit code with -S."""
+    more: tuple[str, ...] = ()
+    """Further texts, if one does not say it all."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All of them."""
+        return (self.text, *self.more)
 
 
 def outcome_of(process: Process, timeout: float | None, *, stopped: bool = False) -> Outcome:
@@ -124,7 +131,8 @@ class Tally:
         self._counts[outcome.status] += 1
         self._largest = max(self._largest, outcome.code)
         if outcome.status is not Status.OK:
-            self._bad.setdefault((outcome.status, outcome.text), []).append(outcome.host)
+            for text in outcome.texts:
+                self._bad.setdefault((outcome.status, text), []).append(outcome.host)
 
     @property
     def done(self) -> int:

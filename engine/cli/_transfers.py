@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from ...actors.connection_errors import HostConnectionError
 from ...actors.transfer import Get, Put
 from ...protocols.gathering import with_placeholders
 from ...protocols.ssh import words
+from ...protocols.transfer import CREATE_HINT
 from ._outcome import Outcome, Status, outcome_of
 from ._watching import HostsWatch, Manner
 
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from ...actors.host import Host
 
 __all__ = ["run_get", "run_put"]
+
+# Words of ours, of tar and of scp; what else is there may be those of start-up files, or of ssh.
+_TELLING = re.compile(r"^(?:regisseur: |(?=(?:bsd)?tar: (?!.* previous errors)|scp: ))(.+)", re.MULTILINE)
+_MOST_TOLD = 20  # lines of a host
 
 
 def run_put(
@@ -80,11 +86,18 @@ class _TransferWatch(HostsWatch):
         found = outcome_of(process, self._manner.timeout, stopped=self._stopped)
         if found.status is Status.UNREACHABLE and not self._is_no_way(process.error_reason):
             return found._replace(status=Status.FAILED)  # files of this machine, or of the host
-        said = process.stderr.strip().rpartition("\n")[2].removeprefix("regisseur: ")
-        said = said.replace("(create_dirs=True makes it)", "(-p makes it)")
-        if found.status is Status.FAILED and said:
-            return found._replace(text=with_placeholders(found.host, said))
-        return found
+        said = self._said(process.stderr.strip()) if found.status is Status.FAILED else []
+        if not said:
+            return found
+        text, *more = [with_placeholders(found.host, line.replace(CREATE_HINT, "(-p makes it)")) for line in said]
+        return found._replace(text=text, more=tuple(more))
+
+    def _said(self, stderr: str) -> list[str]:
+        """What of it tells why it failed. A `Get` goes on when something is missing, so that there may be more."""
+        lines = list(dict.fromkeys(_TELLING.findall(stderr))) if isinstance(self.action, Get) else []
+        if len(lines) > _MOST_TOLD:
+            lines[_MOST_TOLD:] = [f"and {len(lines) - _MOST_TOLD} more such messages; --json has all of them"]
+        return lines or [line.removeprefix("regisseur: ") for line in stderr.split("\n")[-1:] if line]
 
     def _is_no_way(self, reason: object) -> bool:
         """Whether *reason* is one not to have reached the host."""

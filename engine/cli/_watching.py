@@ -146,7 +146,7 @@ class HostsWatch(ProcessLifecycleHandler):
         if self._manner.as_json:
             self._screen.write(STDOUT, json_line(self._facts(process, outcome)))
         if self._manner.verbose:
-            self._tell(f"{outcome.host}: {outcome.text}{_duration(process)}")
+            self._tell(f"{outcome.host}: {'; '.join(outcome.texts)}{_duration(process)}")
         self._soon(self._take_outcome, outcome)
 
     def _take_outcome(self, outcome: Outcome) -> None:

@@ -215,7 +215,7 @@ def test_a_kill_or_a_timeout_between_two_tries_ends_it_at_once(
     process.wait(DEADLINE)
 
     assert pauses == [1]
-    assert (process.ended, process.killed, process.error, process.exit_code) == (True, True, False, None)
+    assert (process.ended, process.killed, process.error, process.exit_code) == (True, True, False, -signal.SIGTERM)
     assert (process.timeouted, process.ok) == (how == "timeout", how == "kill")
 
 
@@ -246,7 +246,7 @@ def test_no_more_connectors_than_the_window_has_are_connecting(tmp_path: Path) -
         late = processes.pop().kill().wait(DEADLINE)
         assert [there.read(1), there.read(1)] == [b"\n", b"\n"]
 
-        assert (late.killed, late.exit_code, late.pid) == (True, None, None)  # it was never started
+        assert (late.killed, late.exit_code, late.pid) == (True, -signal.SIGTERM, None)  # it was never started
         assert [process._run.life.state for process in processes] == ["running", "running", "connecting", "connecting"]
         opening.write(b"\n" * 4)
         assert {process.wait(DEADLINE).stdout for process in processes} == {"done\n"}

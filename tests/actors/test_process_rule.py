@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from regisseur.actors._process_rule import (
+    Connecting,
     Effect,
     Ended,
     ForceDue,
@@ -20,6 +21,7 @@ from regisseur.actors._process_rule import (
     SetTimer,
     Start,
     TimeoutDue,
+    Withdrawn,
 )
 from regisseur.protocols.messages import (
     STDERR,
@@ -130,6 +132,23 @@ def test_kills_before_the_process_is_there_wait_for_it_in_order() -> None:
 
     assert effects == [Send(signal.SIGUSR1), Send(signal.SIGTERM), SetTimer(7.0, ForceDue())]
     assert life.killed
+
+
+def test_what_is_killed_before_it_has_begun_ends_as_by_that_signal() -> None:
+    killed, forced, late, withdrawn = [ProcessLife(timeout=10.0, kill_timeout=5.0) for _ in range(4)]
+    for life in (killed, forced, late, withdrawn):
+        life.take(Start(1.0))
+        life.take(Connecting(1.0))
+    killed.take(KillWanted(signal.SIGINT, None))
+    forced.take(KillWanted(signal.SIGTERM, 1.0))
+    forced.take(ForceDue())
+    late.take(TimeoutDue())
+
+    for life in (killed, forced, late, withdrawn):
+        life.take(Withdrawn(2.0))
+
+    assert [life.exit_code for life in (killed, forced, late, withdrawn)] == [-2, -9, -15, None]
+    assert [life.error for life in (killed, forced, late, withdrawn)] == [False] * 4
 
 
 def test_a_kill_before_the_start_is_no_kill() -> None:

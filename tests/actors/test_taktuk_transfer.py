@@ -267,6 +267,18 @@ def test_a_file_that_is_missing_is_an_error_here_and_there(tmp_path: Path) -> No
     assert (tmp_path / "back-n2").read_text() == "content"
 
 
+def test_of_several_what_is_there_comes_and_each_that_is_missing_is_told(tmp_path: Path, tree: Path) -> None:
+    (tmp_path / "of n2").write_text("content")
+    names = [tmp_path / "none", tmp_path / "of $host", tree, tmp_path / "*.none"]
+
+    back = get(names, tmp_path / "back-{{{host}}}", hosts=["n1", "n2"], create_dirs=True, checksum=True).run(DEADLINE)
+
+    none, n1, pattern = [f"regisseur: there is no {tmp_path}/{name}\n" for name in ("none", "of n1", "*.none")]
+    assert outcomes(back) == [(1, None, none + n1 + pattern), (1, None, none + pattern)]
+    assert (tmp_path / "back-n2" / "of n2").read_text() == "content"
+    assert described(tree) == described(tmp_path / "back-n1" / tree.name) == described(tmp_path / "back-n2" / tree.name)
+
+
 def test_a_file_that_goes_away_just_before_it_is_read_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ import pytest
 from hosts import STUB_PARAMS
 from processes import DEADLINE, QUIET, Ears
 from regisseur.actors import _transfer_received
-from regisseur.actors.transfer import Get, TransferError
+from regisseur.actors.transfer import Get, Put, TransferError
 from sshd import WAYS, Sshd
 from trees import FINE, Tools, described, left_over, outcomes, wait_until
 
@@ -149,6 +149,34 @@ def test_a_file_that_is_missing_there_is_told_and_other_hosts_go_on(tmp_path: Pa
     assert [path.name for path in here.iterdir()] == ["on h1"]
 
 
+@pytest.mark.parametrize("checksum", [False, True])
+def test_of_several_what_is_there_comes_and_each_that_is_missing_is_told(
+    checksum: bool, tmp_path: Path, tree: Path, here: Path
+) -> None:
+    for name in ("1.log", "2.log"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "on h2").write_text("1")
+    names = [tmp_path / "none", tmp_path / "*.log", tmp_path / "on {{{host}}}", tmp_path / "*.none", tree]
+
+    action = get(names, here / "{{{host}}}", hosts=["h1", "h2"], create_dirs=True, checksum=checksum)
+
+    none, h1, pattern = [f"regisseur: there is no {tmp_path}/{name}\n" for name in ("none", "on h1", "*.none")]
+    assert outcomes(action) == [(1, None, none + h1 + pattern), (1, None, none + pattern)]
+    assert [process.ok for process in action.processes] == [False, False]
+    assert {path.name for path in (here / "h1").iterdir()} == {"1.log", "2.log", tree.name}
+    assert {path.name for path in (here / "h2").iterdir()} == {"1.log", "2.log", "on h2", tree.name}
+    assert described(tree) == described(here / "h1" / tree.name)
+    assert left_over(here) == []
+
+
+def test_of_several_that_are_all_missing_each_is_told_and_nothing_comes(tmp_path: Path, here: Path) -> None:
+    action = get([tmp_path / "a", tmp_path / "b*"], here)
+
+    expected = f"regisseur: there is no {tmp_path}/a\nregisseur: there is no {tmp_path}/b*\n"
+    assert outcomes(action) == [(1, None, expected)]
+    assert list(here.iterdir()) == []
+
+
 @pytest.mark.parametrize(("names", "location"), [(["f"], "missing/"), (["f"], "missing/name"), (["f", "g"], "missing")])
 def test_a_place_that_is_none_is_an_error_before_anything_is_fetched(
     names: list[str], location: str, tmp_path: Path, here: Path
@@ -239,6 +267,14 @@ def test_a_host_writes_nothing_outside_of_the_place(
     assert left_over(here) == []
 
 
+def test_what_is_killed_before_it_has_begun_ends_by_the_signal_as_any_command_does(tmp_path: Path, here: Path) -> None:
+    (tmp_path / "f").write_text("1")
+
+    for action in (prepared(tmp_path / "f", here), Put(["h1"], tmp_path / "f", here, STUB_PARAMS)):
+        (process,) = action.start().kill().wait(DEADLINE).processes
+        assert (process.killed, process.exit_code, process.ok) == (True, -signal.SIGTERM, True)
+
+
 # -- what is broken off ------------------------------------------------------------------------------------------------
 
 
@@ -300,6 +336,62 @@ def test_a_transfer_whose_connection_breaks_goes_on_where_it_was(
     assert 100_000 < int(tails[0][2].removeprefix("+")) <= 300_000
     calls = tools.calls.read_text().count("tar -cf")
     assert calls == (3 if changed else 2)
+
+
+@pytest.mark.slow
+@pytest.mark.requires_sshd
+@ways
+@pytest.mark.parametrize("changed", [False, True], ids=["the same", "changed"])
+def test_what_is_missing_is_told_once_however_often_the_connection_breaks(
+    changed: bool,
+    way: dict[str, Any],
+    tree: Path,
+    here: Path,
+    tools: Tools,
+    start_sshd: Callable[..., Sshd],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_transfer_received, "_OVERLAP", 1000)
+    server = start_sshd(SetEnv=tools.variables)
+    tools.block("tar", unless="--version", before='$real "$@" | head -c 300000')
+    # So that it can be broken again, behind the last byte of all.
+    tools.replace("tail", '$real "$@"; mkdir "$mark.tail" 2>/dev/null && { touch "$mark"; sleep 1000; }; :')
+    params = {**server.connection_params, **way}
+    names = [here / "missing", tree]
+    action = prepared(names, here, params, hosts=["127.0.0.1"], checksum=True, retries=3).start()
+    tools.wait_until_blocked()
+    if changed:
+        (tree / "large").write_bytes(os.urandom(600_000))
+        (tree / "binary").write_bytes(os.urandom(600_000))
+    (tools.directory / "mark").unlink()
+    for connection in server.connections():
+        os.kill(connection, signal.SIGKILL)
+    tools.wait_until_blocked()
+    for connection in server.connections():
+        os.kill(connection, signal.SIGKILL)
+
+    assert action.wait(DEADLINE).ended
+
+    (process,) = action.processes
+    assert (process.exit_code, process.error_reason, process.ok) == (1, None, False)
+    assert process.stderr.count(f"regisseur: there is no {here}/missing\n") == 1
+    assert described(tree) == described(here / tree.name)
+    assert left_over(here) == []
+
+
+@pytest.mark.slow
+@pytest.mark.requires_sshd
+def test_scp_too_fetches_what_is_there_and_tells_what_is_missing(sshd: Sshd, tmp_path: Path, here: Path) -> None:
+    (tmp_path / "f").write_text("1")
+    names = [tmp_path / "none", tmp_path / "f", tmp_path / "*.none"]
+
+    action = get(names, here, sshd.connection_params, hosts=["127.0.0.1"], transfer="scp")
+
+    (process,) = action.processes
+    assert (process.exit_code, process.error_reason, process.ok) == (1, None, False)
+    assert f"{tmp_path}/none" in process.stderr
+    assert f"{tmp_path}/*.none" in process.stderr
+    assert [path.name for path in here.iterdir()] == ["f"]
 
 
 @pytest.mark.slow

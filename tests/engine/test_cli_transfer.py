@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,48 @@ def test_what_fails_on_hosts_is_told_by_hosts_and_reason(files: Path, tmp_path: 
     assert get.returncode == 1
     assert put.stderr.splitlines()[0].startswith("regisseur: put: n[1-3]: ")
     assert put.returncode == 1
+
+
+def test_of_several_files_those_that_are_there_come_and_each_that_is_missing_gets_a_line(
+    files: Path, tmp_path: Path
+) -> None:
+    (files / "of n2").write_text("2\n")
+    names = [f"{files}/{name}" for name in ("file", "none", "of {{{host}}}", "*.log")]
+
+    get = to_hosts("get", "-v", "-w", "n[1-3]", *names, tmp_path / "back")
+
+    assert get.stderr.splitlines()[-4:] == [
+        f"regisseur: get: n[1-3]: there is no {files}/none",
+        f"regisseur: get: n[1-3]: there is no {files}/*.log",
+        f"regisseur: get: n[1,3]: there is no {files}/of {{{{{{host}}}}}}",
+        "regisseur: get: 3 failed",
+    ]
+    assert f"regisseur: get: n2: there is no {files}/none; there is no {files}/*.log after " in get.stderr
+    assert get.returncode == 1
+    assert {path.name for path in (tmp_path / "back" / "n1").iterdir()} == {"file"}
+    assert {path.name for path in (tmp_path / "back" / "n2").iterdir()} == {"file", "of n2"}
+
+
+def test_what_tar_says_is_told_without_what_says_nothing_and_not_too_much_of_it(files: Path, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    tar = tools / "tar"
+    tar.write_text(
+        f"#!{sys.executable}\n"
+        "import sys\n"
+        "for number in range(25): print(f'tar: ./{number}: Cannot open: Permission denied', file=sys.stderr)\n"
+        "sys.exit('tar: Exiting with failure status due to previous errors')\n"
+    )
+    tar.chmod(0o755)
+
+    get = to_hosts(
+        "get", "-w", "n1", files / "file", tmp_path / "back", environ={"PATH": f"{tools}:{os.environ['PATH']}"}
+    )
+
+    *told, more, end = get.stderr.splitlines()
+    assert told == [f"regisseur: get: n1: tar: ./{number}: Cannot open: Permission denied" for number in range(20)]
+    assert more == "regisseur: get: n1: and 5 more such messages; --json has all of them"
+    assert (end, get.returncode) == ("regisseur: get: 1 failed", 1)
 
 
 def test_a_host_that_can_not_be_reached_is_4(files: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regisseur.protocols.transfer_get import EDGE, checksums, foot_size, get_step, head_at, head_size
+from regisseur.protocols.transfer_get import EDGE, checksums, foot_size, foot_status, get_step, head_at, head_size
 from shells import SHELLS, Shell
 
 
@@ -70,6 +70,7 @@ def test_names_and_patterns_bring_what_they_mean(
     status, stream, said = run(shell, names, home)
 
     assert (status, said, head_at(stream)) == (0, b"", 0)
+    assert foot_status(stream[-EDGE:]) == 0
     assert members(stream) == expected
 
 
@@ -95,16 +96,46 @@ def test_what_has_come_already_is_left_out(shell: Shell, home: Path) -> None:
         assert (status, rest) == (0, whole[:EDGE] + whole[EDGE + skip :])
 
 
+def told(said: list[str], home: Path) -> bytes:
+    return b"".join([f"regisseur: {text.format(home)}\n".encode() for text in said])
+
+
+def test_what_is_missing_is_told_and_the_rest_is_sent(shell: Shell, home: Path) -> None:
+    names = [b"none", b"1.log", b"*.none", b"d/e f"]
+    expected = told(["there is no {}/none", "there is no {}/*.none"], home)
+
+    status, stream, said = run(shell, names, home, checksum=True)
+
+    assert (status, said) == (0, expected)
+    assert members(stream) == {"1.log", "e f", "e f/with\nnewline"}
+    assert head_size(stream[:EDGE]) == 50 * len("1.log" + "d/e f/with\nnewline")
+    assert foot_status(stream[-EDGE:]) == 1
+    assert run(shell, names, home, checksum=True, skip=1000) == (0, stream[:EDGE] + stream[EDGE + 1000 :], expected)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
+def test_what_can_not_be_read_is_told_and_the_rest_is_sent(shell: Shell, home: Path) -> None:
+    (home / "1.log").chmod(0)
+
+    status, stream, said = run(shell, [b"1.log", b"2.log"], home)
+
+    assert (status, foot_status(stream[-EDGE:])) == (0, 1)
+    assert b"1.log: " in said
+    assert members(stream) == {"2.log"}
+
+
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        ([b"1.log", b"none"], "there is no {}/none"),
-        ([b"*.none"], "there is no {}/*.none"),
-        ([b"/"], "a whole file system can not be fetched"),
+        ([b"none"], ["there is no {}/none"]),
+        ([b"*.none", b"none"], ["there is no {}/*.none", "there is no {}/none"]),
+        ([b"1.log", b"/"], ["a whole file system can not be fetched"]),
     ],
 )
-def test_a_name_of_nothing_is_told(names: list[bytes], said: str, shell: Shell, home: Path) -> None:
-    assert run(shell, names, home) == (1, b"", f"regisseur: {said.format(home)}\n".encode())
+def test_where_there_is_nothing_no_stream_is_written(
+    names: list[bytes], said: list[str], shell: Shell, home: Path
+) -> None:
+    assert run(shell, names, home) == (1, b"", told(said, home))
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
@@ -139,7 +170,7 @@ def test_listings_of_other_programs_are_read() -> None:
 @given(st.binary(max_size=200))
 def test_what_is_no_head_or_foot_is_not_taken_for_one(data: bytes) -> None:
     assert head_at(data) is None
-    assert foot_size(data) is None
+    assert foot_size(data) is foot_status(data) is None
 
 
 def test_a_head_may_stand_behind_what_startup_files_write() -> None:
