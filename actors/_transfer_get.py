@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import tarfile
 import threading
 from typing import TYPE_CHECKING, Any
@@ -158,21 +159,25 @@ class GetActor(TransferActor):
             self._carry_out(self._course.take(CommandEnded(status)))
             return
         changed = not useful and not received.size and self._course.was_lost and command.exit_code is not None
-        if command.exit_code == 0:
-            error = self._incomplete(received)
+        # What the host ends with when nobody takes its stream any more.
+        full = command.exit_code in (None, 0, 128 + signal.SIGPIPE, -signal.SIGPIPE) and self._is_full()
+        if full:
+            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._directory)
+        elif command.exit_code == 0:
+            what = f"only {received.size} bytes came of {received.total} and what is around them"
+            error = TransferError(process.host.address, what, "Try again; and look whether the disk here is full.")
         event = CommandEnded(
-            command.exit_code or None,
+            None if full else command.exit_code or None,
             error if isinstance(error, BaseException) else None,
-            lost=changed or isinstance(error, kinds),  # where it is another stream than before, begin again
+            # Where it is another stream than before, begin again.
+            lost=not full and (changed or isinstance(error, kinds)),
         )
         self._carry_out(self._course.take(event, complete=complete))
 
-    def _incomplete(self, received: Received) -> BaseException:
+    def _is_full(self) -> bool:
+        """Whether the stream may have been cut off for want of room here."""
         free = os.statvfs(self._directory)
-        if free.f_bavail * free.f_frsize < 1 << 20:
-            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._directory)
-        what = f"only {received.size} bytes came of {received.total} and what is around them"
-        return TransferError(self._process.host.address, what, "Try again; and look whether the disk here is full.")
+        return free.f_bavail * free.f_frsize < 1 << 20
 
     # -- unpacking -----------------------------------------------------------------------
 

@@ -214,7 +214,7 @@ class TransferSource:
     def _look(self) -> Plan:
         members: dict[bytes, Member] = {}
         for name in self.names:
-            path = name.rstrip(b"/") or b"/"
+            path = name.rstrip(b"/") or name[:1]
             for member in _look_at(self.base_name(name), path, os.stat(os.fsdecode(path))):
                 members[member.name] = member  # of two with one name the last counts
         return Plan(_steps(members.values()) if members else (), sum(member.size for member in members.values()))

@@ -68,8 +68,12 @@ class Unpacker:
             if self.wrong:
                 return
             self._close_directories()
-            for name in sorted(os.listdir(root)):
-                self._move(os.path.join(root, name), self._place(name))
+            places = {name: self._place(name) for name in sorted(os.listdir(root))}
+            if len(set(places.values())) < len(places):
+                reason = f"{', '.join(places)} can not all go there, {os.strerror(errno.ENOTDIR).lower()}"
+                raise NotADirectoryError(errno.ENOTDIR, reason, next(iter(places.values())))
+            for name, place in places.items():
+                self._move(os.path.join(root, name), place)
         finally:
             shutil.rmtree(root, onerror=_remove_anyway)
 

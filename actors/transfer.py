@@ -242,7 +242,14 @@ class Get(Transfer):
 
 
 def paths(given: Paths) -> list[str]:
-    """*given* as a list of texts; one alone will do."""
+    """*given* as a list of texts; one alone will do.
+
+    Raises:
+        ValueError: one is empty, which would name a whole directory.
+    """
     if isinstance(given, (str, os.PathLike)):
         given = [given]
-    return [os.fspath(path) for path in given]
+    names = [os.fspath(path) for path in given]
+    if "" in names:
+        raise ValueError(f"the path of a file cannot be empty, as one of these is: {names}")
+    return names

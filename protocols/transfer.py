@@ -76,7 +76,9 @@ if [ -z "$K" ]; then
     else case $F in
         *c*) mkdir -p "$D" || no "cannot make the directory $D"; K=d;;
         *m*) [ -e "$D" ] && no "$D is no directory"; no "there is no directory $D CREATE_HINT";;
-        *) K=f;;
+        *)
+            if [ -e "$D" ]; then [ -f "$D" ] || no "$D is neither a file nor a directory, and stays as it is"; fi;
+            K=f;;
     esac; fi;
 fi;
 case $K in d) P=$D;; *) P=${D%/*}; P=${P:-/};; esac;

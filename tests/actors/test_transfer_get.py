@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -16,7 +17,7 @@ from hosts import STUB_PARAMS
 from processes import DEADLINE, QUIET, Ears
 from regisseur.actors import _transfer_received
 from regisseur.actors.transfer import Get, Put, TransferError
-from sshd import WAYS, Sshd
+from sshd import WAYS, Sshd, params_of
 from trees import FINE, Tools, described, left_over, outcomes, wait_until
 
 pytestmark = pytest.mark.usefixtures("stage")
@@ -88,6 +89,29 @@ def test_files_and_patterns_go_into_a_directory(tmp_path: Path, here: Path) -> N
     names = [tmp_path / "*.log", tmp_path / "-4", tmp_path / "d", tmp_path / "w*"]
     assert outcomes(get(names, here, checksum=True)) == [FINE]
     assert {str(path.relative_to(here)) for path in here.rglob("*")} == {"1.log", "2 2.log", "-4", "d", "d/5", "w*"}
+
+
+def test_several_files_for_one_name_are_refused(tmp_path: Path, here: Path) -> None:
+    for name in ("1.log", "2.log"):
+        (tmp_path / name).write_text(name)
+
+    ((_, error, _),) = outcomes(get(tmp_path / "*.log", here / "one", hosts=["h1"]))
+    assert "1.log, 2.log can not all go there, not a directory" in str(error)
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.requires_root
+@pytest.mark.requires_sshd
+@pytest.mark.parametrize("way", WAYS)
+def test_a_full_disk_here_is_told_as_such(way: str, sshd: Sshd, tmp_path: Path, full_disk: Path) -> None:
+    (tmp_path / "f").write_bytes(os.urandom(5_000_000))
+
+    action = get(tmp_path / "f", full_disk, {**sshd.connection_params, **params_of(way)}, hosts=[sshd.address])
+
+    ((_, error, _),) = outcomes(action)
+    assert isinstance(error, OSError)
+    assert (error.errno, error.filename) == (errno.ENOSPC, str(full_disk))
+    assert list(full_disk.iterdir()) == []
 
 
 def test_a_directory_is_merged_into_one_that_is_there(tree: Path, here: Path) -> None:

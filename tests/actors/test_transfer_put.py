@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -305,14 +305,22 @@ def test_a_host_may_have_any_program_for_checksums(missing: list[str], tmp_path:
     assert outcomes(action) == [FINE]
 
 
-@pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[Path]:
-    """A directory with little room."""
-    place = tmp_path / "full"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", place], check=True)
-    yield place
-    subprocess.run(["umount", place], check=True)
+@pytest.mark.requires_root
+def test_a_device_stays_a_device(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("text")
+    os.mknod(tmp_path / "null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    os.mkfifo(tmp_path / "fifo")
+
+    for name in ("null", "fifo"):
+        action = put(tmp_path / "f", tmp_path / name, hosts=["h1"])
+        told = f"regisseur: {tmp_path}/{name} is neither a file nor a directory, and stays as it is\n"
+        assert outcomes(action) == [(1, None, told)]
+        assert not (tmp_path / name).is_file()
+
+
+def test_an_empty_path_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="path of a file cannot be empty"):
+        put([tmp_path, ""], tmp_path)
 
 
 @pytest.mark.requires_root
