@@ -177,7 +177,7 @@ def test_a_signal_that_ends_what_unpacks_a_command_ends_the_command(
     assert (status, stdout) == (-signal.SIGTERM, b"")
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="needs a user of whom nothing else runs: root can make one up")
+@pytest.mark.requires_root  # which can make up a user of whom nothing else runs
 @pytest.mark.parametrize("most", [1, 2])
 @pytest.mark.parametrize("shell", [name for name in SHELLS if name != "bash"])  # which tries for 15 seconds, and tells
 def test_a_host_that_has_no_room_for_processes_is_no_silence(shell: str, most: int) -> None:

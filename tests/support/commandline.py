@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -30,6 +31,7 @@ def regisseur(
     stdout: int | IO[bytes] = subprocess.PIPE,
     environ: dict[str, str] | None = None,
     last_of: int = 0,
+    by: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Run ``regisseur ARGUMENTS`` to its end; outputs as UTF-8.
 
@@ -38,11 +40,12 @@ def regisseur(
         environ: variables beside those of `_environment`.
         last_of: it is to start so many processes, and the limit of time (-u) is reached by the last of them that has
             not ended, and only by that: see `last_times_out`.
+        by: words before the command.
     """
     program = [sys.executable, _LAST_TIMES_OUT, str(last_of)] if last_of else [PROGRAM]
     given = {"input": stdin or ""} if stdin is None or isinstance(stdin, str) else {"stdin": stdin}
     return subprocess.run(
-        [*program, *map(str, arguments)],
+        [*by, *program, *map(str, arguments)],
         stdout=stdout,
         stderr=subprocess.PIPE,
         cwd=cwd,
