@@ -253,25 +253,37 @@ def test_what_is_not_as_it_should_be_is_not_taken(sent: bytes, reason: str, star
 
 
 def test_an_upstream_that_falls_silent_is_left_and_one_that_only_waits_is_not(start: Start, tmp_path: Path) -> None:
-    beats, go_on = threading.Event(), threading.Event()
+    waiting, silent_was_left, over = threading.Event(), threading.Event(), threading.Event()
 
-    def wait_and_fall_silent(link: socket.socket, *_asked: int) -> None:
-        for _ in range(25):  # longer than the silence
+    def wait(link: socket.socket, *_asked: int) -> None:
+        while not silent_was_left.is_set():
             link.sendall(wire.HEADER.pack(wire.PAUSE, 0, 0, 0, 0))
-            beats.wait(0.1)
+            waiting.set()
+            silent_was_left.wait(0.1)
         link.sendall(data_frame(0, 0, BLOCKS[0]))
-        go_on.wait(DEADLINE)
+        over.wait(DEADLINE)
 
-    silent = Upstream(wait_and_fall_silent)
-    hop = start(tmp_path / ".regisseur-i", setup_of([None], silence=2))
-    hop.order(do="follow", upstreams=[[7, *silent.place]])
-    hop.order(do="go", pack="", last="")
+    def fall_silent(link: socket.socket, *_asked: int) -> None:
+        link.sendall(data_frame(0, 0, BLOCKS[0]))
+        over.wait(DEADLINE)
 
-    assert hop.hear("lost")["reason"] == "nothing has come from it"
-    assert hop.hear("dry")["bytes"] == wire.BLOCK
-    go_on.set()
-    hop.end()
-    silent.join()
+    upstreams, hops = (Upstream(wait), Upstream(fall_silent)), []
+    for number, upstream in enumerate(upstreams):
+        hops.append(start(tmp_path / f".regisseur-{number}", setup_of([None], silence=10)))
+        hops[number].order(do="follow", upstreams=[[number, *upstream.place]])
+        hops[number].order(do="go", pack="", last="")
+        assert waiting.wait(DEADLINE)  # so that one waits for longer than the other is silent
+    waits, left = hops
+
+    assert left.hear("lost") == {"say": "lost", "upstream": 1, "reason": "nothing has come from it"}
+    assert left.hear("dry")["bytes"] == wire.BLOCK
+    silent_was_left.set()
+    while waits.hear("at")["bytes"] < wire.BLOCK:
+        assert [words for words in waits.heard if words["say"] == "lost"] == []
+    over.set()
+    for hop, upstream in zip(hops, upstreams, strict=True):
+        hop.end()
+        upstream.join()
 
 
 def test_what_no_other_host_has_comes_by_a_named_pipe_from_where_it_was(start: Start, tmp_path: Path) -> None:

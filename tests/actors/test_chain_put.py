@@ -12,6 +12,7 @@ import pytest
 
 from hosts import STUB_PARAMS
 from processes import DEADLINE, QUIET
+from regisseur.actors import _chain_leader
 from regisseur.actors._ssh_process import SshProcess
 from regisseur.actors.chain_put import ChainPut
 from regisseur.actors.exception import ConfigurationError
@@ -21,6 +22,12 @@ from sshd import WAYS, Sshd
 from trees import FINE, Tools, described, left_over, outcomes
 
 pytestmark = pytest.mark.usefixtures("stage")
+
+
+@pytest.fixture(autouse=True)
+def patient_hops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None takes from another than it was told only because this machine is busy."""
+    monkeypatch.setattr(_chain_leader, "_SILENCE", DEADLINE)
 
 
 def prepared(local_files: Any, location: Any, params: dict[str, Any] = STUB_PARAMS, **kwargs: Any) -> ChainPut:

@@ -343,13 +343,13 @@ def test_a_transfer_whose_connection_breaks_goes_on_where_it_was(
     params = {**server.connection_params, **way}
     action = prepared(tree, here, params, hosts=["127.0.0.1"], checksum=True, retries=3).start()
     tools.wait_until_blocked()
+    wait_until(lambda: action.progress.done > 200_000)
     if changed:
         (tree / "sub" / "larger").write_bytes(os.urandom(600_000))
         (tree / "large").write_bytes(os.urandom(600_000))
         (tree / "binary").write_bytes(os.urandom(600_000))
 
-    for connection in server.connections():
-        os.kill(connection, signal.SIGKILL)
+    server.break_connections()
 
     assert action.wait(DEADLINE).ended
     assert [(process.exit_code, process.error_reason) for process in action.processes] == [(0, None)]
@@ -384,15 +384,14 @@ def test_what_is_missing_is_told_once_however_often_the_connection_breaks(
     names = [here / "missing", tree]
     action = prepared(names, here, params, hosts=["127.0.0.1"], checksum=True, retries=3).start()
     tools.wait_until_blocked()
+    wait_until(lambda: action.progress.done > 200_000)
     if changed:
         (tree / "large").write_bytes(os.urandom(600_000))
         (tree / "binary").write_bytes(os.urandom(600_000))
     (tools.directory / "mark").unlink()
-    for connection in server.connections():
-        os.kill(connection, signal.SIGKILL)
+    server.break_connections()
     tools.wait_until_blocked()
-    for connection in server.connections():
-        os.kill(connection, signal.SIGKILL)
+    server.break_connections()
 
     assert action.wait(DEADLINE).ended
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,7 @@ from regisseur.actors.exception import ConfigurationError
 from regisseur.actors.host import Host
 from regisseur.actors.transfer import Put
 from sshd import WAYS, Sshd
-from trees import FINE, Tools, described, left_over, outcomes
+from trees import FINE, UNTIL_LET_GO, Tools, described, left_over, outcomes
 
 pytestmark = pytest.mark.usefixtures("stage")
 
@@ -369,7 +368,7 @@ def test_what_is_killed_leaves_nothing(
 @pytest.mark.slow
 @pytest.mark.requires_sshd
 @ways
-@pytest.mark.parametrize("then", ["sleep 1000", "sleep 0.3"], ids=["hangs", "ends"])  # as far as it goes by itself
+@pytest.mark.parametrize("then", ["sleep 1000", UNTIL_LET_GO], ids=["hangs", "ends"])  # as far as it goes by itself
 @pytest.mark.parametrize("tool", ["tar", "dd", "mv"])
 def test_a_transfer_whose_connection_breaks_goes_on_where_it_was(
     tool: str,
@@ -387,8 +386,8 @@ def test_a_transfer_whose_connection_breaks_goes_on_where_it_was(
     action = prepared(tree, tmp_path / "to", params, hosts=["127.0.0.1"], checksum=True).start()
     tools.wait_until_blocked()
 
-    for connection in server.connections():
-        os.kill(connection, signal.SIGKILL)
+    server.break_connections()
+    tools.let_go()
 
     assert action.wait(DEADLINE).ended
     assert [(process.exit_code, process.error_reason) for process in action.processes] == [(0, None)]
@@ -406,18 +405,22 @@ def test_what_an_earlier_try_still_does_is_of_no_harm(
     way: dict[str, Any], tree: Path, tmp_path: Path, tools: Tools, start_sshd: Callable[..., Sshd]
 ) -> None:
     server = start_sshd(SetEnv=tools.variables)
-    # The first try fails and cleans up while the second is at work.
+    # The first try fails and cleans up while the second is at work, which waits until its shell is gone.
     tools.replace(
         "tar",
-        'if mkdir "$mark.first" 2>/dev/null; then touch "$mark"; trap "" TERM; sleep 1.5; exit 2; fi; '
-        '$real "$@"; s=$?; sleep 2; exit $s',
+        'if mkdir "$mark.first" 2>/dev/null; then\n'
+        '    trap "" TERM; echo $PPID >"$mark.shell"; touch "$mark"; until [ -e "$mark.second" ]; do sleep .05; done\n'
+        "    exit 2\n"
+        "fi\n"
+        'touch "$mark.second"; $real "$@"; s=$?\n'
+        'while kill -0 $(cat "$mark.shell") 2>/dev/null; do sleep .05; done\n'
+        "exit $s",
     )
     params = {**server.connection_params, **way}
     action = prepared(tree, tmp_path / "to", params, hosts=["127.0.0.1"]).start()
     tools.wait_until_blocked()
 
-    for connection in server.connections():
-        os.kill(connection, signal.SIGKILL)
+    server.break_connections()
 
     assert action.wait(DEADLINE).ended
     assert [(process.exit_code, process.error_reason) for process in action.processes] == [(0, None)]
@@ -434,8 +437,7 @@ def test_without_retries_a_break_is_an_error(
     action = prepared(tree, tmp_path / "to", server.connection_params, hosts=["127.0.0.1"], retries=0).start()
     tools.wait_until_blocked()
 
-    for connection in server.connections():
-        os.kill(connection, signal.SIGKILL)
+    server.break_connections()
 
     assert action.wait(DEADLINE).ended
     assert isinstance(action.processes[0].error_reason, ConnectionLostError)

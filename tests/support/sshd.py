@@ -123,6 +123,12 @@ class Sshd:
         """The pids of its processes that serve a connection each."""
         return [] if self._process is None else _children(self._process.pid)
 
+    def break_connections(self) -> None:
+        """End all connections that there are, as `stop` does, and go on listening."""
+        for pid in self.connections():
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself meanwhile
+                os.kill(pid, signal.SIGKILL)
+
     def _listens(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection((self.address, self.port), timeout=1):
             return True

@@ -16,11 +16,13 @@ from typing import Any
 from deadline import DEADLINE
 from regisseur.actors.action import Action
 
-__all__ = ["FINE", "Tools", "described", "left_over", "make_tree", "outcomes", "unlock", "wait_until"]
+__all__ = ["FINE", "UNTIL_LET_GO", "Tools", "described", "left_over", "make_tree", "outcomes", "unlock", "wait_until"]
 
 
 FINE = (0, None, "")
 """The outcome of a process with which all went well."""
+UNTIL_LET_GO = 'until [ -e "$mark.gone" ]; do sleep .05; done'
+"""What a program in place of another does until the test lets it go."""
 
 
 def outcomes(action: Action) -> list[tuple[Any, ...]]:
@@ -121,6 +123,10 @@ class Tools:
     def wait_until_blocked(self) -> None:
         """Wait for that call."""
         wait_until((self.directory / "mark").exists)
+
+    def let_go(self) -> None:
+        """End that call, if it is to do `UNTIL_LET_GO`."""
+        (self.directory / "mark.gone").touch()
 
 
 def wait_until(happened: Callable[[], bool]) -> None:
