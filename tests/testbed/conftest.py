@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 from bed import Bed
+from deadline import DEADLINE
 from machine import Machine
 from regisseur.actors.runtime import Runtime, use_runtime
 from sshd import WAYS, params_of
 
 _COUNT = 20
-_AT_ONCE = 2 * 5.0
-"""Seconds in which all must be gone from the hosts: five, but these share a processor with nineteen others."""
 _OURS = r"regisseur-(watcher|supervisor)|^sleep [0-9.]{1,2}$"
 """What watches a connection on its host. It ends by itself; test_left_behind.py sees that it does."""
 
@@ -34,7 +33,7 @@ def hosts(bed: Bed) -> Iterator[list[Machine]]:
     for host in bed.hosts:
         host.heal()
     for host in bed.hosts:
-        host.wait_idle(_AT_ONCE, besides=_OURS)
+        host.wait_idle(DEADLINE, besides=_OURS)
 
 
 @pytest.fixture
@@ -52,9 +51,8 @@ def stage(hosts: list[Machine]) -> Iterator[Runtime]:
 
 @pytest.fixture
 def usual(bed: Bed, stage: Runtime, tmp_path: Path) -> dict[str, Any]:
-    """Connection parameters for the hosts, whose keys may change between tests; one that is gone is lost soon."""
-    known_hosts = str(tmp_path / "known_hosts")
-    return {**bed.connection_params, "known_hosts": known_hosts, "alive_interval": 1, "connect_timeout": 5}
+    """Connection parameters for the hosts, whose keys may change between tests. For those that crash, see `alert`."""
+    return {**bed.connection_params, "known_hosts": str(tmp_path / "known_hosts")}
 
 
 @pytest.fixture(params=WAYS)

@@ -7,16 +7,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from typing import Any
 
 from machine import Machine
 from processes import DEADLINE
 
 __all__ = ["kill_at_random"]
-
-_AT_ONCE = 2 * 5.0
-"""Seconds after which nothing may be left: five, but these hosts share a processor with nineteen others."""
 
 _PROGRAM = """
 import sys
@@ -44,8 +40,7 @@ def kill_at_random(kind: str, hosts: list[Machine], params: dict[str, Any], long
         killer = threading.Timer(random.uniform(0, longest), program.kill)
         killer.start()
         killer.join(DEADLINE)
-    since = time.monotonic()
 
     assert program.returncode == -signal.SIGKILL  # else it was not at work
     for host in hosts:
-        host.wait_idle(since + _AT_ONCE - time.monotonic())
+        host.wait_idle(DEADLINE)

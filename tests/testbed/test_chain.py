@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from alert import ALERT
 from machine import Machine, until
-from processes import QUIET
+from processes import DEADLINE, QUIET
+from regisseur.actors import _chain_leader
+from regisseur.actors._chain_leader import ChainLeader
 from regisseur.actors._chain_process import ChainProcess
 from regisseur.actors.chain_put import ChainPut
 from regisseur.actors.connection_errors import HostConnectionError
+from regisseur.actors.runtime import Runtime
 from regisseur.actors.transfer import TransferError
 
-pytestmark = [pytest.mark.requires_root, pytest.mark.requires_sshd, pytest.mark.requires_testbed, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.requires_root,
+    pytest.mark.requires_sshd,
+    pytest.mark.requires_testbed,
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+]
 
 SIZE = 24_000_000
 RATE = "64mbit"
-PATIENCE = 60.0
+PATIENCE = 2 * DEADLINE
 _OURS = r"regisseur-(watcher|supervisor)|^sleep [0-9.]{1,2}$"
 
 
@@ -44,6 +55,36 @@ def slow_cables(hosts: list[Machine]) -> Iterator[None]:
     for host in hosts:
         host.heal()
         host.run("sh", "-c", "rm -rf /tmp/* /tmp/.[!.]*")
+
+
+class End:
+    """The last of what is sent, behind the file: nobody gets it, so that none has all, until it is let go."""
+
+    def __init__(self, stage: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._stage = stage
+        self._wanted: list[Callable[[], None]] | None = []  # None: it is let go; only the reactor looks
+        give = ChainLeader._when_there
+
+        def when_there(leader: ChainLeader, number: int, then: Callable[..., None]) -> None:
+            if number < len(leader._plan.steps) - 1 or self._wanted is None:
+                give(leader, number, then)
+            else:
+                self._wanted.append(functools.partial(give, leader, number, then))
+
+        monkeypatch.setattr(ChainLeader, "_when_there", when_there)
+
+    def let_go(self) -> None:
+        self._stage.bus.call(self._let_go)
+
+    def _let_go(self) -> None:
+        wanted, self._wanted = self._wanted, None
+        for give in wanted or ():
+            give()
+
+
+@pytest.fixture
+def end(stage: Runtime, monkeypatch: pytest.MonkeyPatch) -> End:
+    return End(stage, monkeypatch)
 
 
 def came(action: ChainPut, index: int, percent: int) -> bool:
@@ -76,8 +117,9 @@ def check(action: ChainPut, hosts: list[Machine], file: Path, failed: list[Machi
 
 @pytest.mark.usefixtures("slow_cables")
 def test_a_file_goes_from_host_to_host_in_hardly_more_than_the_time_of_one(
-    file: Path, hosts: list[Machine], names: list[str], params: dict[str, Any]
+    file: Path, hosts: list[Machine], names: list[str], params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(_chain_leader, "_SILENCE", DEADLINE)  # none takes from another because this machine is busy
     action = ChainPut(names, file, "/tmp", params, checksum=True).run(PATIENCE)
 
     check(action, hosts, file, [])
@@ -87,11 +129,12 @@ def test_a_file_goes_from_host_to_host_in_hardly_more_than_the_time_of_one(
 @pytest.mark.usefixtures("slow_cables")
 @pytest.mark.parametrize("percent", [10, 50, 90])
 def test_a_host_that_crashes_is_cut_out(
-    percent: int, file: Path, hosts: list[Machine], names: list[str], usual: dict[str, Any]
+    percent: int, file: Path, hosts: list[Machine], names: list[str], usual: dict[str, Any], end: End
 ) -> None:
-    action = ChainPut(names, file, "/tmp", usual, retries=0, process_args=QUIET).start()
+    action = ChainPut(names, file, "/tmp", {**usual, **ALERT}, retries=0, process_args=QUIET).start()
     until(lambda: came(action, 7, percent), "it has come so far", PATIENCE)
     hosts[7].crash()
+    end.let_go()
     action.wait(PATIENCE)
 
     check(action, hosts, file, [hosts[7]])
@@ -100,15 +143,16 @@ def test_a_host_that_crashes_is_cut_out(
 
 @pytest.mark.usefixtures("slow_cables")
 def test_two_that_follow_each_other_and_the_first_of_all_may_crash(
-    file: Path, hosts: list[Machine], names: list[str], usual: dict[str, Any]
+    file: Path, hosts: list[Machine], names: list[str], usual: dict[str, Any], end: End
 ) -> None:
-    action = ChainPut(names, file, "/tmp", usual, retries=0, process_args=QUIET).start()
-    until(lambda: came(action, 19, 20), "it has come to all", PATIENCE)
+    action = ChainPut(names, file, "/tmp", {**usual, **ALERT}, retries=0, process_args=QUIET).start()
+    until(lambda: all(came(action, index, 20) for index in range(len(hosts))), "it has come to all", PATIENCE)
     first = next(index for index in range(len(hosts)) if sources(action, index)[0] == "head")
     follower = next(index for index in range(len(hosts)) if sources(action, index)[0] == names[first])
     dead = [hosts[index] for index in sorted((first, follower))]
     for host in dead:
         host.crash()
+    end.let_go()
     action.wait(PATIENCE)
 
     check(action, hosts, file, dead)
@@ -116,17 +160,20 @@ def test_two_that_follow_each_other_and_the_first_of_all_may_crash(
 
 @pytest.mark.usefixtures("slow_cables")
 def test_a_host_that_hangs_is_given_up_and_removes_what_it_had_when_it_wakes(
-    file: Path, hosts: list[Machine], names: list[str], usual: dict[str, Any]
+    file: Path, hosts: list[Machine], names: list[str], usual: dict[str, Any], end: End
 ) -> None:
-    action = ChainPut(names, file, "/tmp", usual, retries=0, process_args=QUIET).start()
+    action = ChainPut(names, file, "/tmp", {**usual, **ALERT}, retries=0, process_args=QUIET).start()
     until(lambda: came(action, 7, 30), "it has come so far", PATIENCE)
     hosts[7].hang()
+    assert action.processes[7].wait(PATIENCE).ended
+    until(lambda: all(came(action, index, 100) for index in range(len(hosts)) if index != 7), "it goes on", PATIENCE)
+    hosts[7].thaw()
+    until(lambda: in_tmp(hosts[7]) == [], "nothing half done is there", DEADLINE)
+    end.let_go()  # not before: its kernel has taken what was sent to it meanwhile, and that must not be all
     action.wait(PATIENCE)
 
     check(action, hosts, file, [hosts[7]])
     assert isinstance(action.processes[7].error_reason, (TransferError, HostConnectionError))
-    hosts[7].thaw()
-    until(lambda: in_tmp(hosts[7]) == [], "nothing half done is there")
 
 
 @pytest.mark.usefixtures("slow_cables")
@@ -144,11 +191,12 @@ def test_a_full_disk_is_told_and_the_others_get_the_file(
 
 @pytest.mark.usefixtures("slow_cables")
 def test_a_host_whose_connection_breaks_gets_all_by_a_new_one(
-    file: Path, hosts: list[Machine], names: list[str], usual: dict[str, Any]
+    file: Path, hosts: list[Machine], names: list[str], usual: dict[str, Any], end: End
 ) -> None:
     action = ChainPut(names, file, "/tmp", usual, process_args=QUIET).start()
     until(lambda: came(action, 7, 30), "it has come so far", PATIENCE)
     hosts[7].restart_sshd(connections=True)
+    end.let_go()
     action.wait(PATIENCE)
 
     check(action, hosts, file, [])
@@ -200,12 +248,18 @@ def test_hosts_that_can_not_connect_to_each_other_get_it_over_their_connections_
 
 
 _CONTROLLER = """
-import sys
+import sys, time
 from regisseur.actors import ChainPut
+from regisseur.actors._chain_leader import ChainLeader
 names, file, params = eval(sys.argv[1])
+give = ChainLeader._when_there
+def when_there(leader, number, then):
+    if number < len(leader._plan.steps) - 1:  # nobody gets the last, so that none has all
+        give(leader, number, then)
+ChainLeader._when_there = when_there
 action = ChainPut(names, file, "/tmp", params).start()
 while min(process.progress.done for process in action.processes) < 2_000_000 and not action.ended:
-    pass
+    time.sleep(0.01)
 print("under way", flush=True)
 action.wait()
 """
@@ -223,5 +277,5 @@ def test_nothing_is_left_of_a_program_that_is_killed(
 
     assert program.returncode == -signal.SIGKILL
     for host in hosts:
-        host.wait_idle(20, besides=_OURS)
+        host.wait_idle(DEADLINE, besides=_OURS)
         assert in_tmp(host) == []

@@ -9,12 +9,20 @@ from typing import Any
 
 import pytest
 
+from alert import ALERT
 from machine import Machine, until
 from processes import DEADLINE, QUIET
+from regisseur.actors._transfer_process import TransferProcess
 from regisseur.actors.connection_errors import HostConnectionError
 from regisseur.actors.transfer import Get, Put
 
-pytestmark = [pytest.mark.requires_root, pytest.mark.requires_sshd, pytest.mark.requires_testbed, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.requires_root,
+    pytest.mark.requires_sshd,
+    pytest.mark.requires_testbed,
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+]
 
 
 @pytest.fixture
@@ -32,6 +40,12 @@ def is_same(one: Path, other: Path) -> bool:
     seen = filecmp.dircmp(one, other)
     below = filecmp.dircmp(one / "below", other / "below")
     return not any(each.left_only or each.right_only or each.diff_files or each.funny_files for each in (seen, below))
+
+
+def done(action: Put, index: int) -> int:
+    process = action.processes[index]
+    assert isinstance(process, TransferProcess)
+    return process.progress.done
 
 
 def test_a_tree_comes_to_all_hosts_and_back_as_it_was(
@@ -65,16 +79,20 @@ def test_a_full_disk_is_told_and_the_other_hosts_get_their_files(
 def test_a_transfer_goes_on_over_a_new_connection_and_only_a_host_that_is_gone_fails(
     tree: Path, hosts: list[Machine], names: list[str], usual: dict[str, Any]
 ) -> None:
-    params = {**usual, "connect_timeout": 2}
+    gone, back = hosts[3], hosts[8]
+    for host in (gone, back):
+        host.shape("1mbit")  # so that it does not have all before it fails
+    params = {**usual, **ALERT, "connect_timeout": 10}
     action = Put(names, tree, "/tmp", params, retries=3, checksum=True, process_args=QUIET).start()
-    until(lambda: action.progress.done > 1_000_000 or action.ended, "files are on their way")
-    hosts[3].crash()
-    hosts[8].restart_sshd(connections=True)
-    action.wait(DEADLINE)
+    until(lambda: min(done(action, 3), done(action, 8)) > 0, "files are on their way", DEADLINE)
+    gone.crash()
+    back.restart_sshd(connections=True)
+    back.shape("")
+    action.wait(3 * DEADLINE)  # it is tried several times to connect to the one that is gone
 
-    assert [process.ok for process in action.processes] == [host is not hosts[3] for host in hosts]
+    assert [process.ok for process in action.processes] == [host is not gone for host in hosts]
     assert isinstance(action.processes[3].error_reason, HostConnectionError)
-    assert is_same(tree, hosts[8].disk / "tmp/a tree")
-    hosts[3].boot()
+    assert is_same(tree, back.disk / "tmp/a tree")
+    gone.boot()
     for host in hosts:
         host.run("sh", "-c", "rm -rf /tmp/* /tmp/.[!.]*")
