@@ -12,7 +12,7 @@ import signal
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ._proctable import Snapshot, send
+from ._proctable import Snapshot, send, signal_masks
 from ._signals import ENDING
 
 if TYPE_CHECKING:
@@ -65,23 +65,20 @@ def _commands(child: Child, table: Snapshot) -> list[ProcessEntry]:
     """The processes that the wrapper of *child* has started for its command, and which are no shells of its own."""
     mark = f"\0regisseur:{child.token};\0".encode()
     family = [child.pid, *table.descendants(child.pid)]
-    wrappers = {pid for pid in family if mark in _read(pid, "cmdline")}
+    wrappers = {pid for pid in family if mark in _command_line(pid)}
     begun = [table.entries[pid] for pid in family if pid not in wrappers and pid in table.entries]
     return [entry for entry in begun if entry.parent in wrappers]
 
 
 def _would_end(entry: ProcessEntry, number: int) -> bool:
     """Whether it neither handles, ignores nor blocks the signal, nor is stopped, so that the signal waits for it."""
-    if entry.state in "Tt":
-        return False
-    masks = dict(line.split(b":\t", 1) for line in _read(entry.pid, "status").splitlines() if b":\t" in line)
-    names = (b"SigIgn", b"SigCgt", b"SigBlk")
-    return all(name in masks and not int(masks[name], 16) >> (number - 1) & 1 for name in names)
+    masks = None if entry.state in "Tt" else signal_masks(entry.pid)
+    return masks is not None and not any(mask >> (number - 1) & 1 for mask in masks)
 
 
-def _read(pid: int, name: str) -> bytes:
+def _command_line(pid: int) -> bytes:
     try:
-        with open(f"/proc/{pid}/{name}", "rb") as file:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
             return file.read()
     except OSError:  # it has ended
         return b""

@@ -139,6 +139,16 @@ def send(entry: ProcessEntry, sig: int) -> bool:
     return True
 
 
+def signal_masks(pid: int) -> tuple[int, int, int] | None:
+    """Return the signals that a process ignores, handles and blocks, bit 0 being signal 1; None if it has ended."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            lines = dict(line.split(b":\t", 1) for line in file.read().splitlines() if b":\t" in line)
+        return int(lines[b"SigIgn"], 16), int(lines[b"SigCgt"], 16), int(lines[b"SigBlk"], 16)
+    except (OSError, KeyError):
+        return None
+
+
 def ticks() -> int:
     """Return the time since boot in the unit, and rounded in the way, of a process's start time in /proc."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // (1_000_000_000 // os.sysconf("SC_CLK_TCK"))

@@ -7,7 +7,7 @@ import functools
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from . import _proctable
@@ -59,25 +59,29 @@ class Signals:
         """Send signals to processes, to all that descends from them, and to all in their sessions.
 
         A process that is about to die may have made another since the look; so look again until nobody is new. Two
-        looks are the rule: with a signal waiting for it, the kernel lets no process fork.
+        looks are the rule: with a signal waiting for it, the kernel lets no process fork. One that handles the signal
+        lives on, and what it has made since is its own business: mostly the handler has, to clean up.
         """
         messages, self._waiting = self._waiting, []
         told: set[tuple[int, int]] = set()
-        for _ in range(_LOOKS):
+        for look in range(_LOOKS):
             before = len(told)
-            families = _families({c.pid for m in messages if (c := self._children.get(m.process)) is not None})
+            table = _proctable.Snapshot.take()
+            families = _families(table, {c.pid for m in messages if (c := self._children.get(m.process)) is not None})
             for message in messages:
                 child = self._children.get(message.process)
                 if child is not None:
-                    self._signal_family(child, families[child.pid], message.signal, told)
+                    family = (child.pid, *families[child.pid])
+                    new = [pid for pid in family if (pid, message.signal) not in told]
+                    if look:
+                        new = [pid for pid in new if not _is_of_a_handler(pid, message.signal, told, table)]
+                    self._signal_family(child, new, message.signal)
+                    told.update((pid, message.signal) for pid in new)
             if len(told) == before:
                 return
 
-    def _signal_family(self, child: Child, members: set[int], number: int, told: set[tuple[int, int]]) -> None:
-        for pid in (child.pid, *members):
-            if (pid, number) in told:
-                continue
-            told.add((pid, number))
+    def _signal_family(self, child: Child, members: Iterable[int], number: int) -> None:
+        for pid in members:
             if pid == child.pid:
                 self._signal(child, number)
             else:
@@ -96,9 +100,18 @@ class Signals:
                 logger.warning("process %d runs as another user: signal %d can not be sent to it", child.pid, number)
 
 
-def _families(leaders: set[int]) -> _Families:
+def _is_of_a_handler(pid: int, number: int, told: set[tuple[int, int]], table: _proctable.Snapshot) -> bool:
+    """Whether the nearest that was told of those from which it descends handles the signal."""
+    while (entry := table.entries.get(pid)) is not None:
+        pid = entry.parent
+        if (pid, number) in told:
+            masks = _proctable.signal_masks(pid)
+            return masks is not None and bool(masks[1] >> (number - 1) & 1)
+    return False
+
+
+def _families(table: _proctable.Snapshot, leaders: set[int]) -> _Families:
     """Who descends from each of the *leaders*, or is in its session, without itself."""
-    table = _proctable.Snapshot.take()
     families = {leader: set(table.descendants(leader)) for leader in leaders}
     for entry in table.entries.values():
         if entry.session in leaders and entry.alive and entry.pid != entry.session:

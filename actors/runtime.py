@@ -143,11 +143,14 @@ class Runtime:
 
     def _end_children(self, *, spare: bool) -> None:
         """End all processes, but those to spare, then leave; in between, their actors tell whoever waits."""
-        deadline = time.monotonic() + _SETTLE_SECONDS
+
+        def settle() -> None:
+            self._settle(time.monotonic() + _SETTLE_SECONDS, before=0)
+
         if self._io is None:
-            self._settle(deadline, before=0)
+            settle()
         else:
-            self._io.shut_down(lambda: self._settle(deadline, before=0), spare=spare)
+            self._io.shut_down(settle, spare=spare)
 
     def _settle(self, deadline: float, before: int, quiet: int = 0) -> None:
         """Leave when nobody says anything any more: the end of a process ends an action, and that another.

@@ -262,6 +262,36 @@ def test_a_shell_that_makes_children_all_the_time_ends_with_them(stage: Stage) -
         assert deadline.left(), left
 
 
+def test_what_a_handler_of_the_signal_starts_is_left_alone(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it is there before we have looked whether anybody was made meanwhile."""
+    started, looks = tmp_path / "started", []
+    take = _proctable.Snapshot.take
+
+    def take_late() -> _proctable.Snapshot:
+        looks.append(1)
+        deadline = Deadline(DEADLINE)
+        while len(looks) > 1 and not (started.exists() and started.read_text().endswith("\n")):
+            assert deadline.left()
+        return take()
+
+    handler = f"sleep 1000 & echo $! >{started}; wait; exit 3"
+    process = ready(stage.shell(f"trap '{handler}' TERM; sleep 1000 & echo ready; wait"))
+    monkeypatch.setattr(_proctable.Snapshot, "take", take_late)
+    process.kill()
+    deadline = Deadline(DEADLINE)
+    while len(looks) < 2:
+        assert deadline.left()
+    behind = threading.Event()
+    current_runtime().bus.call(behind.set)
+    assert behind.wait(DEADLINE)
+    pid = int(started.read_text())
+    os.kill(pid, signal.SIGKILL)  # fails where it has got the signal, and was waited for
+
+    assert process.wait(DEADLINE).exit_code == 3
+
+
 def test_the_families_of_many_are_looked_for_together(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
     take = _proctable.Snapshot.take
