@@ -11,6 +11,7 @@ import pykka
 import pytest
 
 from performers import DEADLINE, Events, Gate, Performer, in_worker, wait_for_end
+from regisseur.actors._reactor import Timer
 from regisseur.actors.actor import Actor, BlockingActor, ThreadingActor
 from regisseur.actors.future import Future, Timeout
 from regisseur.actors.ref import ActorRef
@@ -194,12 +195,18 @@ def test_the_inbox_of_a_blocking_actor_shows_what_waits(gate: Gate) -> None:
     assert inbox.empty()
 
 
-def test_a_message_to_oneself_may_be_sent_later_and_taken_back(ref: ActorRef[Performer], events: Events) -> None:
+def test_a_message_to_oneself_may_be_sent_later_and_taken_back(
+    ref: ActorRef[Performer], events: Events, stage: Runtime, gate: Gate
+) -> None:
     def arrange(actor: Performer) -> None:
-        actor.actor_later(0.03, lambda a: events.add("third"))
-        actor.actor_later(0.0, lambda a: events.add("first"))
-        actor.actor_later(0.01, lambda a: events.add("never")).cancel()
-        actor.actor_later(0.02, lambda a: events.add("second"))
+        if actor.blocking:  # else this is the reactor: nothing may be sent before all is arranged
+            stage.bus.call(gate)
+            assert gate.reached.wait(DEADLINE)
+        actor.actor_later(0.01, lambda a: events.add("third"))
+        actor.actor_later(-2000.0, lambda a: events.add("first"))
+        actor.actor_later(-1500.0, lambda a: events.add("never")).cancel()
+        actor.actor_later(-1000.0, lambda a: events.add("second"))
+        gate.open()
 
     ref.tell(arrange)
     events.wait("third")
@@ -208,10 +215,14 @@ def test_a_message_to_oneself_may_be_sent_later_and_taken_back(ref: ActorRef[Per
 
 
 def test_a_message_for_later_is_dropped_when_the_actor_has_stopped(ref: ActorRef[Performer], stage: Runtime) -> None:
-    ref.ask(lambda a: a.actor_later(0.05, lambda _: None) and a.stop())
+    timer: Any = ref.ask(lambda a: a.actor_later(1000.0, lambda _: None))
+    assert isinstance(timer, Timer)
+    ref.stop()
     wait_for_end(ref)
     done: Future[None] = Future()
-    stage.call_later(0.06, done.set)
+    assert timer.function is not None
+    stage.bus.call(timer.function)  # as if it were due
+    stage.bus.call(lambda: stage.bus.call(done.set))  # behind what that sends
     done.get(timeout=DEADLINE)
 
     assert stage.bus.dead_letters == 0

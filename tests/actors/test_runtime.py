@@ -342,14 +342,17 @@ def test_what_runs_in_a_runtime_that_ends_does_not_bring_up_another() -> None:
 # -- later -------------------------------------------------------------------------------------------------------------
 
 
-def test_calls_for_later_come_in_order_from_any_thread_and_can_be_taken_back() -> None:
+def test_calls_for_later_come_in_order_from_any_thread_and_can_be_taken_back(gate: Gate) -> None:
     with Runtime("stage") as runtime:
         seen: list[str] = []
         done: Future[None] = Future()
-        runtime.call_later(0.03, lambda: (seen.append("third"), done.set())[0])  # type: ignore[func-returns-value]
-        runtime.call_later(0.01, lambda: seen.append("first"))
-        runtime.call_later(0.02, lambda: seen.append("second"))
-        runtime.call_later(0.02, lambda: seen.append("never")).cancel()
+        runtime.bus.call(gate)  # none may come before all have been made
+        assert gate.reached.wait(DEADLINE)
+        runtime.call_later(0.01, lambda: (seen.append("third"), done.set())[0])  # type: ignore[func-returns-value]
+        runtime.call_later(-2000.0, lambda: seen.append("first"))
+        runtime.call_later(-1000.0, lambda: seen.append("second"))
+        runtime.call_later(-1000.0, lambda: seen.append("never")).cancel()
+        gate.open()
         done.get(timeout=DEADLINE)
 
     assert seen == ["first", "second", "third"]
