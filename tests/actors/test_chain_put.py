@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hosts import STUB_PARAMS
-from processes import DEADLINE, QUIET
+from processes import DEADLINE, QUIET, run_out_of_time
 from regisseur.actors import _chain_leader
 from regisseur.actors._ssh_process import SshProcess
 from regisseur.actors.chain_put import ChainPut
@@ -294,12 +294,15 @@ def test_nothing_is_left_where_it_is_ended(
         server.connection_params,
         hosts=["127.0.0.1", "127.0.0.2"],
         head="ssh",
-        process_args={"timeout": 3 if how == "timeout" else None},
+        process_args={"timeout": 1000},
     ).start()
     tools.wait_until_blocked()
     assert len(left_over(tmp_path)) == 2
     if how == "kill":
         action.kill()
+    else:
+        for process in action.processes:
+            run_out_of_time(process)
     action.wait(DEADLINE)
 
     assert [(process.killed, process.timeouted) for process in action.processes] == [(True, how == "timeout")] * 2

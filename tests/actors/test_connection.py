@@ -19,7 +19,9 @@ from regisseur.actors._ssh_process import SshProcess
 from regisseur.actors.connection_errors import ConnectionLostError, HostBusyError, RefusedError
 from regisseur.actors.remote import Remote
 from regisseur.actors.runtime import Runtime
+from shells import mark, marked
 from sshd import Sshd, params_of
+from trees import wait_until
 
 pytestmark = [pytest.mark.requires_sshd, pytest.mark.usefixtures("stage")]
 
@@ -135,21 +137,23 @@ def test_a_timeout_counts_the_time_of_connecting(start_sshd: Start) -> None:
 
 def test_all_that_a_command_has_started_ends_with_its_handle(start_sshd: Start, tmp_path: Path) -> None:
     server = start_sshd()
-    script = "trap '' TERM; setsid sleep 4711 & sleep 4711 & env -i sleep 4711 & echo begun; wait"
+    seconds = mark()
+    script = f"trap '' TERM; setsid sleep {seconds} & sleep {seconds} & env -i sleep {seconds} & echo begun; wait"
     running = process(script, server).start()
     assert running.expect("begun", DEADLINE)[0] == 0
     running.kill(auto_force_kill_timeout=0.2).wait(DEADLINE)
 
     assert running.forced_kill
     assert running.exit_code == -signal.SIGKILL
-    assert gone(server)
+    wait_until(lambda: not marked("sleep", seconds))
 
 
 def test_nothing_is_left_on_the_host_when_the_program_is_killed(start_sshd: Start) -> None:
     server = start_sshd()
+    seconds = mark()
     code = (
         "import sys; from regisseur.actors import Remote; "
-        "r = Remote(\"trap '' TERM; setsid sleep 4711 & sleep 4711 & echo begun; wait\", sys.argv[2:], "
+        f"r = Remote(\"trap '' TERM; setsid sleep {seconds} & sleep {seconds} & echo begun; wait\", sys.argv[2:], "
         "eval(sys.argv[1])).start(); r.expect('begun'); print('begun', flush=True); r.wait()"
     )
     argv = [sys.executable, "-c", code, repr(server.connection_params), *[f"127.0.0.{n}" for n in range(1, 6)]]
@@ -158,7 +162,7 @@ def test_nothing_is_left_on_the_host_when_the_program_is_killed(start_sshd: Star
         assert program.stdout.readline() == b"begun\n"
         program.kill()
 
-    assert gone(server, seconds=5)
+    wait_until(lambda: not marked("sleep", seconds))
 
 
 def test_the_end_of_the_runtime_closes_connections_and_removes_their_sockets(start_sshd: Start, stage: Runtime) -> None:
@@ -185,7 +189,7 @@ def test_an_idle_connection_is_closed(start_sshd: Start) -> None:
 
 def test_what_stays_in_the_background_does_not_hold_up_the_end(start_sshd: Start) -> None:
     server = start_sshd()
-    done = process("sleep 4711 & echo done", server).run(DEADLINE)
+    done = process("sleep 1000 & echo done", server).run(DEADLINE)
 
     assert done.ended
     assert done.stdout == "done\n"
@@ -220,12 +224,3 @@ def occupied(server: Sshd) -> socket.socket:
             return held
         held.close()
         assert time.monotonic() < deadline
-
-
-def gone(server: Sshd, seconds: float = DEADLINE) -> bool:
-    """Whether nothing of what these tests start runs any more, within so many seconds."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if subprocess.run(["pgrep", "-f", "^sleep 4711"], capture_output=True).returncode == 1:
-            return True
-    return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from hosts import STUB, STUB_PARAMS
-from processes import DEADLINE, QUIET, run_script
+from processes import DEADLINE, QUIET, run_out_of_time, run_script
 from regisseur.actors import _connector_actor, _lost
 from regisseur.actors._ssh_process import SshProcess
 from regisseur.actors.connection_errors import ConnectionFailedError, ConnectionLostError, HostBusyError
@@ -207,11 +208,14 @@ def test_a_kill_or_a_timeout_between_two_tries_ends_it_at_once(
 
     read, write = os.pipe()
     monkeypatch.setattr(_connector_actor, "pause_before", pause_before)
-    process = SshProcess("true", "h1", refusing(1), **QUIET, timeout=1 if how == "timeout" else None).start()
+    process = SshProcess("true", "h1", refusing(1), **QUIET, timeout=1000).start()
+    assert select.select([read], [], [], DEADLINE)[0]
     assert os.read(read, 1) == b""  # it is in the pause now
     os.close(read)
     if how == "kill":
         process.kill()
+    else:
+        run_out_of_time(process)
     process.wait(DEADLINE)
 
     assert pauses == [1]

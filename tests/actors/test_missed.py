@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -37,7 +38,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def start() -> Iterator[Callable[[str], Any]]:
-    """Starts what stands for a child whose wrapper runs a command, which says its pid."""
+    """Starts what stands for a child whose wrapper runs a command, which says its pid, and of what it has started."""
     programs: list[subprocess.Popen[str]] = []
 
     def begin(command: str, number: int = 1) -> Any:
@@ -45,8 +46,8 @@ def start() -> Iterator[Callable[[str], Any]]:
         program = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, start_new_session=True)
         programs.append(program)
         assert program.stdout is not None
-        pid = int(program.stdout.readline())
-        return SimpleNamespace(address="a", pid=program.pid, token="ab.1", is_local=True, command=pid, program=program)
+        pids = [int(word) for word in program.stdout.readline().split()]
+        return SimpleNamespace(address="a", pid=program.pid, token="ab.1", is_local=True, said=pids, program=program)
 
     yield begin
     for program in programs:
@@ -65,13 +66,13 @@ def test_a_command_that_a_signal_would_have_ended_gets_it_again(start: Any, cloc
 
 @pytest.mark.parametrize("command", ["trap : TERM", 'trap "" TERM'])
 def test_a_command_that_may_have_got_it_does_not(command: str, start: Any, clock: Clock) -> None:
-    child = start(f"sh -c '{command}; sleep 1000 & echo $$; wait; echo heard; wait'")
+    child = start(f"sh -c '{command}; sleep 1000 & echo $$ $!; wait $!; echo $?'")
     Missed({"a": child}).add(child, signal.SIGTERM, clock)  # type: ignore[arg-type]  # all of a reactor that it uses
     clock.ring()
 
     assert clock.calls == []
-    subprocess.run(["pkill", "-KILL", "-s", str(child.pid), "sleep"], check=True)  # nor did what it has started
-    assert child.program.stdout.read() == "heard\n"
+    os.kill(child.said[1], signal.SIGKILL)
+    assert child.program.stdout.read() == f"{128 + signal.SIGKILL}\n"  # nor did it, or what it waits for, get SIGTERM
 
 
 def test_what_is_no_command_of_the_child_does_not_and_is_looked_at_again(start: Any, clock: Clock) -> None:

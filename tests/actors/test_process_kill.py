@@ -6,13 +6,14 @@ import os
 import select
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from processes import DEADLINE, Ears, Stage
+from processes import DEADLINE, Ears, Stage, run_out_of_time
 from regisseur.actors import _proctable
 from regisseur.actors._streams import Deadline
 from regisseur.actors.config import configuration
@@ -329,15 +330,17 @@ def test_a_process_that_takes_too_long_is_killed_and_not_ok(stage: Stage) -> Non
 
 def test_sigkill_follows_the_time_limit(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(configuration, "kill_timeout", 0.05)
-    process = stage.shell(f"{STUBBORN}", timeout=0.3).run(DEADLINE)
+    process = ready(stage.shell(STUBBORN, timeout=1000))
+    run_out_of_time(process)
+    process.wait(DEADLINE)
 
-    assert process.stdout == "ready\n"
     assert (process.timeouted, process.forced_kill, process.exit_code, process.ok) == (True, True, -9, False)
 
 
 def test_the_time_limit_reaches_the_family(stage: Stage) -> None:
-    process = stage.shell("sleep 1000 & echo $!; wait", timeout=0.3).start()
+    process = stage.shell("sleep 1000 & echo $!; wait", timeout=1000).start()
     watch = Watch(int(process.expect(r"(\d+)\n", DEADLINE)[1].group(1)))  # type: ignore[union-attr]  # it matches
+    run_out_of_time(process)
     process.wait(DEADLINE)
 
     assert watch.ended()
@@ -345,10 +348,20 @@ def test_the_time_limit_reaches_the_family(stage: Stage) -> None:
 
 
 def test_who_ends_in_time_is_not_touched_by_the_limit(stage: Stage) -> None:
-    short = [stage.process("true", timeout=0.2).start() for _ in range(20)]
-    long = stage.process("sleep 1000", timeout=0.3).run(DEADLINE)
+    short = [stage.process("true", timeout=1e6).start() for _ in range(20)]
+    long = ready(stage.shell("echo ready; exec sleep 1000", timeout=1e6))
+    for process in short:
+        process.wait(DEADLINE)
 
-    assert long.timeouted
+    def limits() -> int:
+        """How many limits of these processes will be looked at."""
+        timers = current_runtime().reactor._timers
+        return sum(timer.function is not None and due > time.monotonic() + 1e5 for due, _, timer in timers)
+
+    assert limits() == 1
+    run_out_of_time(long)
+    assert long.wait(DEADLINE).timeouted
+    assert limits() == 0
     assert {(p.timeouted, p.killed, p.ok) for p in short} == {(False, False, True)}
 
 

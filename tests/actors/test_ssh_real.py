@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import pytest
 
 from ports import free_port
-from processes import DEADLINE, QUIET
+from processes import DEADLINE, QUIET, run_out_of_time
 from regisseur.actors import connection_errors as errors
 from regisseur.actors._ssh_process import SshProcess
 from regisseur.actors.exception import ProcessesFailed
@@ -26,13 +25,11 @@ from regisseur.actors.known_hosts import forget_host_keys
 from regisseur.actors.port_forwarder import PortForwarder
 from regisseur.actors.process import ProcessLifecycleHandler
 from regisseur.actors.remote import Remote
+from shells import mark, marked
 from sshd import WAYS, Sshd, params_of
 from trees import wait_until
 
 pytestmark = [pytest.mark.requires_sshd, pytest.mark.usefixtures("stage")]  # its end closes shared connections
-
-AT_ONCE = 20.0
-"""Seconds in which nothing may be left on a host: five, and what a busy machine needs."""
 
 
 @pytest.fixture(params=WAYS)
@@ -62,19 +59,9 @@ def run(cmd: str, host: str, params: dict[str, Any], **kwargs: Any) -> SshProces
         return process.wait(DEADLINE)
 
 
-def pids_with(mark: str) -> list[str]:
-    return subprocess.run(["pgrep", "-f", f"^sleep {mark}$"], capture_output=True, text=True).stdout.split()
-
-
-def mark() -> str:
-    """A number of seconds for sleep that nobody else sleeps."""
-    return f"{1000 + os.getpid() % 1000}.{time.monotonic_ns() % 10**9:09d}"
-
-
-def assert_gone(mark: str, since: float) -> None:
-    while pids_with(mark):
-        assert time.monotonic() < since + AT_ONCE, "something is left on the host"
-        time.sleep(0.05)
+def wait_until_gone(seconds: str) -> None:
+    """Wait until nobody on the host sleeps so long."""
+    wait_until(lambda: not marked("sleep", seconds))
 
 
 # -- what a command says and how it ends -------------------------------------------------------------------------------
@@ -165,15 +152,17 @@ def test_a_signal_reaches_the_command_and_its_end_is_told(pty: bool, sshd: Sshd,
 def test_what_is_killed_leaves_nothing_on_the_host(end: str, sshd: Sshd, params: dict[str, Any]) -> None:
     seconds = mark()
     cmd = f"sleep {seconds} & setsid sleep {seconds} & echo up; sleep {seconds}"
-    with started(cmd, sshd.address, params, timeout=5 if end == "timeout" else None) as process:
+    with started(cmd, sshd.address, params, timeout=1000) as process:
         assert process.expect("up", DEADLINE)[0] == 0
         if end == "kill":
             process.kill()
-        process.wait(DEADLINE)
+        else:
+            run_out_of_time(process)
+        assert process.wait(DEADLINE).ended
 
     assert (process.killed, process.exit_code) == (True, -signal.SIGTERM)
     assert process.timeouted == (end == "timeout")
-    assert_gone(seconds, time.monotonic())
+    wait_until_gone(seconds)
 
 
 @pytest.mark.slow
@@ -190,11 +179,11 @@ action.wait()
         try:
             assert program.stdout is not None
             assert program.stdout.readline() == "[0, 0, 0]\n"
-            wait_until(lambda: len(pids_with(seconds)) == 9)
+            wait_until(lambda: len(marked("sleep", seconds)) == 9)
         finally:
             program.kill()
 
-    assert_gone(seconds, time.monotonic())
+    wait_until_gone(seconds)
 
 
 def test_a_detached_command_stays(sshd: Sshd, params: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hosts import STUB
-from processes import DEADLINE, QUIET
+from processes import DEADLINE, QUIET, run_out_of_time
 from regisseur.actors._taktuk_process import TaktukProcess
 from regisseur.actors.config import configuration
 from regisseur.actors.connection_errors import (
@@ -222,7 +222,11 @@ def test_the_end_of_the_runtime_kills_commands() -> None:
 def test_a_timeout_ends_what_ignores_sigterm_by_sigkill(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(configuration, "kill_timeout", 0.5)
     remote("true").run(DEADLINE)
-    action = remote("trap '' TERM; while :; do sleep 1000; done", process_args={"timeout": 1}).run(DEADLINE)
+    action = remote("trap '' TERM; echo up; while :; do sleep 1000; done", process_args={"timeout": 1000}).start()
+    assert len(list(action.expect("up", timeout=DEADLINE))) == 5
+    for process in action.processes:
+        run_out_of_time(process)
+    action.wait(DEADLINE)
 
     assert {(process.timeouted, process.forced_kill) for process in action.processes} == {(True, True)}
     assert [process.exit_code for process in action.processes] == [-9] * 5

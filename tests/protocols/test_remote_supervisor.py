@@ -210,14 +210,14 @@ def test_a_command_whose_login_shell_is_still_starting_when_the_stdin_ends_never
     host: Host, tmp_path: Path
 ) -> None:
     slow, ran = tmp_path / "slow", tmp_path / "ran"
-    slow.write_text("echo starting; sleep 5\n")
+    slow.write_text("/bin/sh -c 'echo $$; exec sleep 1000'\n")
     line = host.shell.line(wrapped(f"touch {ran}", f"{CONNECTION}.1"))
     login = host.start("bash", "-c", line, env={**os.environ, "BASH_ENV": str(slow)})
-    assert read_line(login.stdout) == b"starting\n"
+    host.pids.append(int(read_line(login.stdout)))
 
     host.stdin.close()
 
-    assert login.wait(4) == -signal.SIGTERM
+    assert login.wait(DEADLINE) == -signal.SIGTERM
     assert not ran.exists()
 
 

@@ -9,9 +9,11 @@ import sys
 from typing import Any, Self
 
 from deadline import DEADLINE
+from regisseur.actors._process_base import ProcessBase
+from regisseur.actors._process_rule import TimeoutDue
 from regisseur.actors.process import Process
 
-__all__ = ["DEADLINE", "QUIET", "Ears", "Stage", "run_script"]
+__all__ = ["DEADLINE", "QUIET", "Ears", "Stage", "run_out_of_time", "run_script"]
 
 
 QUIET: dict[str, Any] = {
@@ -74,6 +76,12 @@ class Ears(logging.Handler):
 
     def __exit__(self, *_: object) -> None:
         self._logger.removeHandler(self)
+
+
+def run_out_of_time(process: ProcessBase) -> None:
+    """The time limit of *process* is over now, and not at some moment before what a test waits for."""
+    assert process.timeout_date is not None, "its time does not run"
+    process._run.tell(TimeoutDue())
 
 
 def run_script(script: str, *args: str, timeout: float = 60.0, **kwargs: Any) -> str:

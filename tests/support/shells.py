@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from deadline import DEADLINE
 
-__all__ = ["DEADLINE", "SHELLS", "Hosted", "Shell", "is_alive", "marked", "read_line", "wait_for_death"]
+__all__ = ["DEADLINE", "SHELLS", "Hosted", "Shell", "is_alive", "mark", "marked", "read_line", "wait_for_death"]
 
 
 SHELLS = [name for name in ("dash", "bash", "busybox") if shutil.which(name)]
@@ -98,6 +98,11 @@ def wait_for_death(pid: int, deadline: float = DEADLINE) -> None:
         assert select.select([fd], [], [], deadline)[0], f"process {pid} still runs"
     finally:
         os.close(fd)
+
+
+def mark() -> str:
+    """A number of seconds for sleep that nobody else sleeps, be it in another run of the tests: see `marked`."""
+    return f"{1000 + os.getpid() % 1000}.{time.monotonic_ns() % 10**9:09d}"
 
 
 def marked(*words: str) -> list[int]:
