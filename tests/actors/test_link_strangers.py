@@ -280,11 +280,13 @@ def fake_node(path: Path, answer: bytes) -> Iterator[None]:
 
     thread = threading.Thread(target=serve)
     thread.start()
-    yield
-    done.set()
-    thread.join()
-    server.close()
-    context.term()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        server.close()
+        context.term()
 
 
 @pytest.mark.slow
@@ -307,7 +309,7 @@ def test_a_node_that_does_not_answer_properly_is_an_error_of_who_connects(
 ) -> None:
     path = meeting / "fake.sock"
     with fake_node(path, answer), pytest.raises(error, match=text):
-        connect(str(path), timeout=0.3)
+        connect(str(path), timeout=DEADLINE if error is RefusedError else 0.3)
 
 
 OTHER_USER = """

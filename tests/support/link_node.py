@@ -63,6 +63,7 @@ class Counter(Actor):
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
+        self.has_spoken = False
         self.clock = Clock()
         self.hidden_box = Box()
         self._secret = "s"
@@ -103,9 +104,9 @@ class Counter(Actor):
         """Return a reference to an actor that nobody has published."""
         return Counter.start()
 
-    def last_words(self, seconds: float) -> str:
-        """Answer, and let the process die soon after."""
-        self.actor_runtime.call_later(seconds, lambda: os._exit(0))
+    def last_words(self) -> str:
+        """Answer, and remember it."""
+        self.has_spoken = True
         return "last words"
 
     def pid(self) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import math
 import os
 import shutil
 import signal
@@ -14,16 +16,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import zmq
 
 from deadline import DEADLINE
+from regisseur.actors import _link_dialer
 from regisseur.actors.actor import Actor
 from regisseur.protocols.envelope import decode, decode_message, seal
 from regisseur.protocols.links import Hello, Welcome
 
-__all__ = ["DEADLINE", "Echo", "Node", "Stranger", "meeting_place", "until"]
+__all__ = ["DEADLINE", "Echo", "Node", "Stranger", "meeting_place", "one_try", "until"]
 
 
 _PROGRAM = Path(__file__).with_name("link_node.py")
@@ -135,6 +140,14 @@ class Echo(Actor):
     def call(self, function: Callable[[], Any]) -> Any:
         """Call *function* on the reactor."""
         return function()
+
+
+@contextlib.contextmanager
+def one_try() -> Iterator[None]:
+    """Here the time for a connection that is wanted is over when the first try has failed, however long that takes."""
+    clock = itertools.chain([0.0], itertools.repeat(math.inf))  # as it is wanted, and whenever it is looked at again
+    with mock.patch.object(_link_dialer, "time", SimpleNamespace(monotonic=lambda: next(clock))):
+        yield
 
 
 def until(condition: Callable[[], Any]) -> None:
