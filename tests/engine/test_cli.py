@@ -177,7 +177,7 @@ class TestStreams:
 
         assert (done.returncode, done.stderr) == (4, "regisseur: config: stdout: No space left on device\n")
 
-    @pytest.mark.parametrize("words", [["--help"], ["exec", "--help"], ["--show-completion", "bash"]], ids=" ".join)
+    @pytest.mark.parametrize("words", [["--help"], ["exec", "--help"], ["sweep", "--help"]], ids=" ".join)
     def test_a_full_disk_is_told_of_the_help_too(self, words: list[str]) -> None:
         with Path("/dev/full").open("wb") as full:
             done = regisseur(*words, stdout=full)
