@@ -46,6 +46,7 @@ from ._chain_program import head_command, program_input
 from ._handlers import ProcessOutputHandler
 from ._process import Process
 from ._process_actor import Write
+from ._process_base import QUIET
 from ._transfer_source import Part
 
 if TYPE_CHECKING:
@@ -54,16 +55,12 @@ if TYPE_CHECKING:
     from .future import Future
     from .runtime import Runtime
 
-__all__ = ["QUIET", "ChainLeader", "HopSide", "Lines", "order", "write_unlogged"]
+__all__ = ["ChainLeader", "HopSide", "Lines", "order", "write_unlogged"]
 
 _TICK = 0.25  # seconds
 _STAY = 20.0  # seconds between words to hops that would think us dead
 _SILENCE = 1.5  # seconds after which a hop tries another upstream
 _REPORTS = 200.0  # a second, from all hops
-
-QUIET: dict[str, Any] = {
-    f"nolog_{flag}": True for flag in ("exit_code", "timeout", "error", "expect_fail", "write_error")
-}
 
 
 class HopSide(Protocol):

@@ -344,10 +344,10 @@ class ConnectorActor(ProcessActor):
 
     def _signal_there(self, number: int) -> None:
         process: SshProcess = self._run.process  # type: ignore[assignment]
-        if process.signal_there is None:
+        sender = process.signal_there(number)
+        if sender is None:
             self._signal_connector(number)
             return
-        sender = process.signal_there(number)
 
         def look(_: object) -> None:
             if sender.exit_code != 0 and not self._run.life.ended:

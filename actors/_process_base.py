@@ -25,9 +25,14 @@ if TYPE_CHECKING:
     from ._redirect import Redirect
     from .host import Host
 
-__all__ = ["Duration", "ProcessBase"]
+__all__ = ["QUIET", "Duration", "ProcessBase"]
 
 Duration = float | str | timedelta | None
+
+QUIET: dict[str, Any] = {
+    f"nolog_{flag}": True for flag in ("exit_code", "timeout", "error", "expect_fail", "write_error")
+}
+"""Arguments of a process of whose end nothing is to be logged as a warning, since somebody else looks at it."""
 
 OUTPUT_LIMIT = 16 << 20
 """Bytes of each stream that are held in memory unless the process says otherwise."""

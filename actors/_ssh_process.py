@@ -18,6 +18,7 @@ from ._connection import Way
 from ._connector_actor import ConnectorActor, Tries
 from ._host_actor import host_address
 from ._process import Process
+from ._process_base import QUIET
 from ._remote_actor import SessionActor
 from .config import refuse_old_arguments
 from .connection_errors import error_for, lost_error
@@ -163,13 +164,23 @@ class SshProcess(Process):
         """What the remote user's shell is given."""
         return detached(self.remote_cmd) if self.detach else wrapped(self.remote_cmd, self._token, watch=True)
 
-    def signal_there(self, number: int) -> Process:
-        """Start what sends a signal to the command over a connection of its own; it ends with 0 if that was done."""
-        line = signaller(self._token, number)
-        options: dict[str, Any] = {f"nolog_{what}": True for what in ("exit_code", "timeout", "error", "write_error")}
-        options |= {"name": f"signal {number} for {self.name}", "env": self.env, "cwd": self.cwd, "pty": False}
-        timeout = self._params.connect_timeout + _SIGNAL_SECONDS
-        return _Signaller(line, self.host, self._given_params, timeout=timeout, **options).start()
+    def signal_there(self, number: int) -> Process | None:
+        """Start what sends a signal to the command over a connection of its own; it ends with 0 if that was done.
+
+        Returns:
+            it; None: the connector is to get the signal.
+        """
+        return _Signaller(
+            signaller(self._token, number),
+            self.host,
+            self._given_params,
+            name=f"signal {number} for {self.name}",
+            timeout=self._params.connect_timeout + _SIGNAL_SECONDS,
+            env=self.env,
+            cwd=self.cwd,
+            pty=False,
+            **QUIET,
+        ).start()
 
     def connection_error(self, said: str, *, ran: bool) -> BaseException | None:
         """Why the connector has ended with 255, and the command has not; None: that is no failure of the connection.
@@ -188,9 +199,10 @@ class SshProcess(Process):
 
 
 class _Signaller(SshProcess):
-    """Its connector gets its own signals: else that might go on for ever."""
+    """Sends a signal to the command of another process. Its own go to its connector: else that might go on for ever."""
 
-    signal_there = None  # type: ignore[assignment]
+    def signal_there(self, number: int) -> None:
+        return None
 
 
 def get_process(*args: Any, **kwargs: Any) -> Process:

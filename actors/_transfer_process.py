@@ -14,6 +14,7 @@ from ..protocols.command import str_from_cmdline
 from ..protocols.ssh import scp_location
 from ..protocols.transfer import Target
 from ._process import Process
+from ._process_base import QUIET
 from ._redirect import FileOutput
 from ._ssh_process import SshProcess
 from ._transfer_actor import PutActor
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from .host import HostLike
 
 __all__ = ["GetProcess", "Progress", "PutProcess", "TransferProcess"]
-
-_QUIET: dict[str, Any] = {
-    f"nolog_{flag}": True for flag in ("exit_code", "timeout", "error", "expect_fail", "write_error")
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +123,7 @@ class TransferProcess(SshProcess):
 
     def _scp_of(self, sources: Sequence[str], target: str) -> Process:
         words = self._params.for_host(self.host).scp_words()
-        return Process([*words, "--", *sources, target], name=self.name, env=self.env, cwd=self.cwd, **_QUIET)
+        return Process([*words, "--", *sources, target], name=self.name, env=self.env, cwd=self.cwd, **QUIET)
 
     def _scp_place(self, path: str) -> str:
         """*path* on the host, as scp writes it."""
@@ -143,7 +140,7 @@ class TransferProcess(SshProcess):
             name=self.name,
             env=self.env,
             cwd=self.cwd,
-            **_QUIET,
+            **QUIET,
         )
 
 

@@ -95,14 +95,18 @@ class Received:
 
     def listing(self) -> bytes | None:
         """The listing of checksums; None: the stream is not complete."""
-        size, listed = self.size, foot_size(self._foot())
-        if listed is None or listed + EDGE > size:
-            return None
-        return StreamReader(self).read_at(size - EDGE - listed, listed)
+        listed = self._listed(self._foot())
+        return None if listed is None else StreamReader(self).read_at(self.size - EDGE - listed, listed)
 
     def status(self) -> int | None:
         """What the foot tells (see `foot_status`); None: the stream is not complete."""
-        return None if self.listing() is None else foot_status(self._foot())
+        foot = self._foot()
+        return None if self._listed(foot) is None else foot_status(foot)
+
+    def _listed(self, foot: bytes) -> int | None:
+        """Bytes of the listing; None: the stream is not complete."""
+        listed = foot_size(foot)
+        return None if listed is None or listed + EDGE > self.size else listed
 
     def _foot(self) -> bytes:
         return StreamReader(self).read_at(max(0, self.size - EDGE), EDGE)

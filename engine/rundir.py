@@ -166,8 +166,8 @@ class RunDirectory:
             if run.run_file.exists():
                 run._read()
             else:
-                names = {"name": name or run.path.name, "engine": engine}
-                run._content |= {key: clean_text(text) if text else text for key, text in names.items()}
+                names = {"name": clean_text(name or run.path.name), "engine": engine and clean_text(engine)}
+                run._content |= names
             run._begin(sys.argv if argv is None else argv, code, lock.owner)
         except BaseException:
             lock.release()

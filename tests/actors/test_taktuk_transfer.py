@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -216,16 +214,6 @@ def test_a_place_that_is_none_fails_its_host_alone(tmp_path: Path, tree: Path, s
     assert places[2].rstrip("/") in action.processes[2].stderr
     for number in (0, 1, 3, 4):
         assert described(tree) == described(Path(places[number], tree.name))
-
-
-@pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[Path]:
-    """A directory with little room."""
-    place = tmp_path / "full"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", place], check=True)
-    yield place
-    subprocess.run(["umount", place], check=True)
 
 
 @pytest.mark.requires_root

@@ -15,6 +15,7 @@ import pytest
 
 from alert import ALERT
 from machine import Machine, until
+from marks import SLOW_ON_THE_BED
 from processes import DEADLINE, QUIET
 from regisseur.actors import _chain_leader
 from regisseur.actors._chain_leader import ChainLeader
@@ -24,13 +25,7 @@ from regisseur.actors.connection_errors import HostConnectionError
 from regisseur.actors.runtime import Runtime
 from regisseur.actors.transfer import TransferError
 
-pytestmark = [
-    pytest.mark.requires_root,
-    pytest.mark.requires_sshd,
-    pytest.mark.requires_testbed,
-    pytest.mark.slow,
-    pytest.mark.timeout(300),
-]
+pytestmark = SLOW_ON_THE_BED
 
 SIZE = 24_000_000
 RATE = "64mbit"

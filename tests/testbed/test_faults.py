@@ -5,23 +5,16 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import pytest
-
 from alert import ALERT, SOON
 from machine import Machine, until
+from marks import SLOW_ON_THE_BED
 from processes import DEADLINE, QUIET
 from regisseur.actors._ssh_process import SshProcess
 from regisseur.actors.connection_errors import ConnectionLostError, HostKeyChangedError
 from regisseur.actors.known_hosts import forget_host_keys
 from regisseur.actors.remote import Remote
 
-pytestmark = [
-    pytest.mark.requires_root,
-    pytest.mark.requires_sshd,
-    pytest.mark.requires_testbed,
-    pytest.mark.slow,
-    pytest.mark.timeout(300),
-]
+pytestmark = SLOW_ON_THE_BED
 
 
 def test_hosts_that_crash_or_hang_or_are_unplugged_are_lost_soon_and_no_other(

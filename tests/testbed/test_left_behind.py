@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from controller import kill_at_random
 from machine import Machine
+from marks import SLOW_ON_THE_BED
 from processes import DEADLINE
 from regisseur.protocols.remote_shell import wrapped
 
-pytestmark = [
-    pytest.mark.requires_root,
-    pytest.mark.requires_sshd,
-    pytest.mark.requires_testbed,
-    pytest.mark.slow,
-    pytest.mark.timeout(300),
-]
+pytestmark = SLOW_ON_THE_BED
 
 
 def test_nothing_is_left_of_a_program_that_was_killed_at_a_random_moment(

@@ -14,20 +14,14 @@ from alert import ALERT, SOON
 from bed import Bed
 from controller import kill_at_random
 from machine import Machine
+from marks import SLOW_ON_THE_BED
 from processes import DEADLINE, QUIET
 from regisseur.actors.action import TaktukGet, TaktukPut
 from regisseur.actors.connection_errors import ConnectionLostError, GatewayLostError
 from regisseur.actors.remote import Remote
 from regisseur.actors.taktuk import TaktukGateway, TaktukRemote
 
-pytestmark = [
-    pytest.mark.requires_root,
-    pytest.mark.requires_sshd,
-    pytest.mark.requires_testbed,
-    pytest.mark.requires_taktuk,
-    pytest.mark.slow,
-    pytest.mark.timeout(300),
-]
+pytestmark = [*SLOW_ON_THE_BED, pytest.mark.requires_taktuk]
 
 _SLOTS = 5
 """Further names of each host, for trees of more nodes than there are hosts."""

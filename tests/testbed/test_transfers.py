@@ -11,18 +11,13 @@ import pytest
 
 from alert import ALERT
 from machine import Machine, until
+from marks import SLOW_ON_THE_BED
 from processes import DEADLINE, QUIET
 from regisseur.actors._transfer_process import TransferProcess
 from regisseur.actors.connection_errors import HostConnectionError
 from regisseur.actors.transfer import Get, Put
 
-pytestmark = [
-    pytest.mark.requires_root,
-    pytest.mark.requires_sshd,
-    pytest.mark.requires_testbed,
-    pytest.mark.slow,
-    pytest.mark.timeout(300),
-]
+pytestmark = SLOW_ON_THE_BED
 
 
 @pytest.fixture
